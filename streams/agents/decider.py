@@ -1,0 +1,67 @@
+"""One join, answered: facts looked up, judged, and put into the events that are sent.
+
+The worker and ``doorward decide`` both answer through this class, which is what makes one the other's proof.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from streams.core.address import BadAddress
+from streams.core.decide import decision, judge
+from streams.core.events import DecisionEvent, JoinEvent, Provenance
+from streams.core.facts import NOTHING_KNOWN, Facts
+from streams.core.index import Index
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What is sent for one join.
+
+    Attributes:
+        decision: for ``decisions``.
+        report: for ``decisions.report``; None where no document in report mode applied.
+        bad_address: why the address was none, for the dead letter beside the decision (design §4, rule 7); or None.
+    """
+
+    decision: DecisionEvent
+    report: DecisionEvent | None
+    bad_address: str | None
+
+
+class Decider:
+    """Answers joins from an index and a geography.
+
+    Args:
+        index: the accepted documents; may grow between calls.
+        locate: address text to facts; raises BadAddress.
+        provenance: what decisions are made with; replaced when the index or the geography changes.
+        rosters: see ``streams.core.decide.judge``.
+    """
+
+    def __init__(
+        self, index: Index, locate: Callable[[str], Facts], provenance: Provenance, *, rosters: bool = False
+    ) -> None:
+        self.index = index
+        self.locate = locate
+        self.provenance = provenance
+        self.rosters = rosters
+
+    def answer(self, event: JoinEvent, offset: int, at: int) -> Answer:
+        """Decide one join.
+
+        Args:
+            event: a join or update, normalised.
+            offset: its offset in ``joins`` (offline: its line).
+            at: the instant to decide at, ms since the epoch.
+        """
+        data, bad_address = event.data, None
+        try:
+            facts = self.locate(data.address)
+        except BadAddress as exc:
+            facts, bad_address = NOTHING_KNOWN, str(exc)
+        enforced, reported = judge(self.index, data, facts, at, rosters=self.rosters)
+        made = decision(event, facts, enforced, self.provenance, mode="enforce", offset=offset, at=at)
+        report = None
+        if reported is not None:
+            report = decision(event, facts, reported, self.provenance, mode="report", offset=offset, at=at)
+        return Answer(made, report, bad_address)

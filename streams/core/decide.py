@@ -1,0 +1,235 @@
+"""Deciding one join: the strictest verdict over the documents in force, and why (design §4).
+
+``evaluate`` is one document's verdict by rule 4; ``judge`` is the join's by rule 5, once for documents in force and
+once for those in report mode; ``decision`` puts a judgement into the event that is sent. None of it does work in
+proportion to the number of documents: an index hands over only those that reach the meeting.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from streams.core import charter, instants
+from streams.core.conditions import Subject
+from streams.core.events import (
+    DECISION_TYPES,
+    DecisionData,
+    DecisionEvent,
+    EventRef,
+    JoinData,
+    JoinEvent,
+    OutcomeName,
+    Provenance,
+    Reason,
+)
+from streams.core.facts import Facts
+from streams.core.index import Index, Revision
+from streams.core.policy import VERDICTS, Document, Mode, Rule, path_of
+from streams.core.receipts import receipt
+
+SOURCE: Final = "doorward"
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """What one document says of one join.
+
+    Attributes:
+        verdict: a place in ``VERDICTS``, after the charter's caps.
+        outcome: how it came about.
+        rule: the deciding rule; None unless the outcome is ``rule``.
+    """
+
+    verdict: int
+    outcome: OutcomeName
+    rule: Rule | None
+
+
+class Judgement(msgspec.Struct, frozen=True, gc=False):
+    """What all documents of one mode say of one join.
+
+    Attributes:
+        verdict: a place in ``VERDICTS``.
+        finding: of the deciding document; None when no document applied.
+        revision: the deciding document; None when no document applied.
+        policies: path to revision of every document that applied.
+    """
+
+    verdict: int
+    finding: Finding | None
+    revision: Revision | None
+    policies: dict[str, int]
+
+
+NO_DOCUMENT: Final = Judgement(0, None, None, {})
+
+
+def evaluate(document: Document, subject: Subject, facts: Facts) -> Finding:
+    """One document's verdict, before the charter's caps: rules in order, open ones counted, the first true one ends."""
+    possible = 0  # a set of verdicts, as bits
+    final: Rule | None = None
+    for rule in document.rules:
+        is_open = False
+        for condition in rule.conditions:
+            truth = condition.test(subject, facts)
+            if truth is False:
+                break
+            if truth is None:
+                is_open = True
+        else:
+            possible |= 1 << rule.then
+            if not is_open:
+                final = rule
+                break
+    verdict = document.default if final is None else final.then
+    if possible & ~(1 << verdict):
+        return Finding(document.unknown, "unknown", None)
+    return Finding(verdict, "default" if final is None else "rule", final)
+
+
+def judge(
+    index: Index, data: JoinData, facts: Facts, at: int, *, rosters: bool = False
+) -> tuple[Judgement, Judgement | None]:
+    """The join's judgement, and the one of documents in report mode where any applies.
+
+    Args:
+        index: the accepted documents.
+        data: who joins (normalised).
+        facts: where from.
+        at: the instant, ms since the epoch.
+        rosters: whether service documents and ones signed on the owner's behalf are reported on too. A worker does
+            not (ruling 34): it would publish who is where; offline the joins are the reader's own.
+    """
+    enforced, reported = NO_DOCUMENT, None
+    for slot in index.reaching(data.account, data.meeting):
+        revision = slot.in_force(at)
+        if revision is None:
+            continue
+        document = revision.document
+        if document.mode == "report" and not rosters and is_roster(revision):
+            continue
+        finding = evaluate(document, data, facts)  # type: ignore[arg-type]  # normalised: role and stage are set
+        if finding.verdict == charter.REMOVE:
+            verdict = charter.capped(
+                document, finding.rule, finding.verdict, facts, role=data.role or "", on_behalf=revision.on_behalf
+            )
+            if verdict != finding.verdict:
+                finding = Finding(verdict, finding.outcome, finding.rule)
+        if document.mode == "enforce":
+            enforced = _stricter(enforced, finding, revision)
+        else:
+            reported = _stricter(reported or NO_DOCUMENT, finding, revision)
+    return enforced, reported
+
+
+def _stricter(so_far: Judgement, finding: Finding, revision: Revision) -> Judgement:
+    """Ties stay with the earlier document: slots come widest scope first, then by path (rule 5, ruling 22)."""
+    document = revision.document
+    policies = {**so_far.policies, document.path: document.revision}
+    if so_far.finding is None or finding.verdict > so_far.verdict:
+        return Judgement(finding.verdict, finding, revision, policies)
+    return Judgement(so_far.verdict, so_far.finding, so_far.revision, policies)
+
+
+def decision(
+    event: JoinEvent,
+    facts: Facts,
+    judgement: Judgement,
+    provenance: Provenance,
+    *,
+    mode: Mode,
+    offset: int,
+    at: int,
+) -> DecisionEvent:
+    """The decision event for a judgement.
+
+    Args:
+        event: the join or update it answers.
+        facts: what it was judged on.
+        judgement: from ``judge``.
+        provenance: what it was judged with.
+        mode: which of the two judgements this is; part of the id.
+        offset: of the event in ``joins`` (offline: its line).
+        at: the instant it was decided at, ms since the epoch.
+    """
+    data, word = event.data, VERDICTS[judgement.verdict]
+    id_ = decision_id(mode, data, ("event", event.source, event.id), word)
+    time = instants.render(at)
+    body = DecisionData(
+        meeting=data.meeting,
+        account=data.account,
+        participation=data.participation,
+        stage=data.stage or "live",
+        verdict=word,
+        cause=event.cause,
+        event=EventRef(event.source, event.id),
+        reason=reason(judgement, data, facts),
+        policies=judgement.policies,
+        policy_offset=provenance.policy_offset,
+        geo_build=provenance.geo_build,
+        order=[offset, provenance.policy_offset, provenance.geo_time, at],
+        decided_at=time,
+        engine=provenance.engine,
+    )
+    if judgement.verdict == charter.REMOVE and judgement.revision is not None and judgement.finding is not None:
+        body.receipt = receipt(id_, judgement.revision, judgement.finding.rule, data.stage, provenance.contest)
+    subject = path_of(data.account, data.meeting, data.participation)
+    return DecisionEvent("1.0", DECISION_TYPES[word], SOURCE, id_, time, subject, body)
+
+
+def decision_id(mode: Mode, data: JoinData, trigger: tuple[str, ...], verdict: str) -> str:
+    """BLAKE2b-128, in hex, over mode, account, meeting, participation, the trigger's parts and the verdict.
+
+    Each is UTF-8 behind its length as four bytes, big-endian, so that no two lists of parts share an encoding
+    (ruling 23). The trigger of a join or update is ``event``, its source and its id.
+    """
+    hasher = blake2b(digest_size=16)
+    for part in (mode, data.account, data.meeting, data.participation, *trigger, verdict):
+        raw = part.encode()
+        hasher.update(len(raw).to_bytes(4) + raw)
+    return hasher.hexdigest()
+
+
+def reason(judgement: Judgement, data: JoinData, facts: Facts) -> Reason | None:
+    """Why; None for an admit by default or without a document (ruling 22)."""
+    finding, revision = judgement.finding, judgement.revision
+    if finding is None or revision is None:
+        return None
+    if judgement.verdict == charter.ADMIT and finding.outcome == "default":
+        return None
+    document = revision.document
+    return Reason(
+        policy=document.path,
+        revision=document.revision,
+        rule=finding.rule.id if finding.rule else None,
+        outcome=finding.outcome,
+        class_=document.class_,
+        holder=revision.holder,
+        matched=matched(finding, revision, data, facts),
+    )
+
+
+def is_roster(revision: Revision) -> bool:
+    """Whether what a document says of joins it doesn't remove would list people who are not its author's guests."""
+    return revision.document.scope == "service" or revision.on_behalf
+
+
+def matched(finding: Finding, revision: Revision, data: JoinData, facts: Facts) -> dict[str, object]:
+    """The facts that the deciding rule named, null where not known; for ``network`` only ``true``.
+
+    Empty for outcomes other than ``rule``, and for what a service document, or one signed on the owner's behalf,
+    says short of a removal: otherwise its alerts would be a roster (ruling 34).
+    """
+    if finding.rule is None or (is_roster(revision) and finding.verdict != charter.REMOVE):
+        return {}
+    values: dict[str, object] = {
+        "country": facts.country,
+        "subdivision": facts.subdivision,
+        "continent": facts.continent,
+        "asn": facts.asn,
+        "network": True,
+        "connection": facts.known_connection,
+        "role": data.role,
+        "stage": data.stage,
+    }
+    return {condition.field: values[condition.field] for condition in finding.rule.conditions}

@@ -1,0 +1,413 @@
+"""Policy documents: what they may say, and everything wrong with one that may not.
+
+``parse`` takes the plain JSON value of a document and either returns a compiled ``Document`` or raises ``Invalid``
+with every problem found, each with a code and a path into the document, so that an author fixes a file in one go.
+The charter is kept by what cannot be written here: a service document has no field for a meeting, an account, a
+person, a role, a network or a system; ``streams.core.charter`` holds what needs more than the document's own text.
+
+Design §4 "Policy document"; rulings 12-16 and 21.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote
+
+import msgspec
+
+from streams.core import address, charter, instants
+from streams.core.conditions import FIELDS, Condition, compile_condition
+from streams.core.facts import CONNECTIONS, CONTINENTS, Vocabulary
+
+Verdict: TypeAlias = Literal["admit", "alert", "remove"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("admit", "alert", "remove")
+"""Least strict first; a verdict's place is its strictness."""
+Scope: TypeAlias = Literal["service", "account", "meeting"]
+Mode: TypeAlias = Literal["enforce", "report"]
+Class: TypeAlias = Literal["legal", "safety", "owner"]
+
+ROLES: Final = ("host", "cohost", "participant", "guest")
+STAGES: Final = ("lobby", "live")
+LANGUAGE: Final = 1
+MAX_REVISION: Final = 2**63 - 1
+MAX_NAME: Final = 128
+"""Characters in an id or a name."""
+_MAX_ASN: Final = 2**32 - 1
+
+_IDS: Final[dict[str, tuple[str, ...]]] = {
+    "service": (),
+    "account": ("account",),
+    "meeting": ("account", "meeting"),
+}
+_COMMON: Final = frozenset(
+    {"language", "scope", "name", "revision", "rules", "default", "unknown", "mode", "not_before", "not_after"}
+    | {"class", "ground", "reference", "contest", "note", "retracted"}
+)
+_NULLABLE: Final = frozenset({"not_before", "not_after", "contest", "note", "reference"})
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with a document.
+
+    Attributes:
+        code: stable and searchable, such as ``unknown-key`` or ``C4-territory``.
+        path: where, such as ``rules[2].when.country[0]``; empty for the document as a whole.
+        message: what is wrong and what would be right.
+    """
+
+    code: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path or 'document'}: {self.message} [{self.code}]"
+
+
+class Invalid(ValueError):
+    """A document that cannot be taken. ``problems`` is never empty."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule: every condition must hold; no condition matches all."""
+
+    id: str
+    conditions: tuple[Condition, ...]
+    then: int
+    """A place in ``VERDICTS``."""
+    note: str | None
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision of a policy document, checked and compiled.
+
+    ``default`` and ``unknown`` are places in ``VERDICTS``; ``not_before`` and ``not_after`` are milliseconds since the
+    epoch. Of a retraction only scope, ids, name and revision mean anything.
+    """
+
+    scope: Scope
+    account: str | None
+    meeting: str | None
+    name: str
+    revision: int
+    path: str
+    """``service/NAME``, ``account/ACCOUNT/NAME`` or ``meeting/ACCOUNT/MEETING/NAME``, percent-encoded."""
+    rules: tuple[Rule, ...] = ()
+    default: int = 0
+    unknown: int = 0
+    mode: Mode = "enforce"
+    not_before: int | None = None
+    not_after: int | None = None
+    class_: Class = "owner"
+    ground: str | None = None
+    reference: str | None = None
+    contest: str | None = None
+    note: str | None = None
+    retracted: bool = False
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether any way through the document ends in ``remove``."""
+        remove = VERDICTS.index("remove")
+        return not self.retracted and remove in (self.default, self.unknown, *(rule.then for rule in self.rules))
+
+
+def path_of(*parts: str) -> str:
+    """A path of percent-encoded parts; RFC 3986 unreserved characters stay (ruling 20)."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def parse(value: object, vocabulary: Vocabulary) -> Document:
+    """Check and compile one document.
+
+    Args:
+        value: the document as plain JSON values (dict, list, str, int, float, bool, None).
+        vocabulary: the codes that may be named.
+
+    Raises:
+        Invalid: with every problem found.
+    """
+    reader = _Reader(vocabulary)
+    document = reader.document(value)
+    if document is None or reader.problems:
+        raise Invalid(reader.problems)
+    return document
+
+
+class _Reader:
+    """Walks one document and collects problems; a method returns None (or a harmless value) where it noted one."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.problems: list[Problem] = []
+        self.checks: dict[str, Callable[[object, str], None]] = {
+            "country": self.one_of(vocabulary.countries, "an ISO 3166-1 alpha-2 country code"),
+            "subdivision": self.one_of(vocabulary.subdivisions, "an ISO 3166-2 subdivision code"),
+            "continent": self.one_of(CONTINENTS, _words(sorted(CONTINENTS))),
+            "connection": self.one_of(CONNECTIONS, _words(CONNECTIONS)),
+            "role": self.one_of(ROLES, _words(ROLES)),
+            "stage": self.one_of(STAGES, _words(STAGES)),
+            "asn": self.asn,
+            "network": self.network,
+        }
+
+    def bad(self, code: str, path: str, message: str) -> None:
+        self.problems.append(Problem(code, path, message))
+
+    # -- the document ------------------------------------------------------------------------------------------
+
+    def document(self, value: object) -> Document | None:
+        if not isinstance(value, dict):
+            self.bad("type", "", f"a document is an object, not {_kind(value)}")
+            return None
+        if self.language(value) != LANGUAGE:
+            return None  # another language may mean anything: nothing else is worth saying
+        scope = self.choice(value, "scope", tuple(_IDS), required=True)
+        if scope is None:
+            return None
+        known = _COMMON | set(_IDS[scope])
+        for key in value:
+            if key not in known:
+                self.bad("unknown-key", str(key), f"a {scope} document has no field {key!r}")
+            elif value[key] is None and key not in _NULLABLE:
+                self.bad("null", key, "must not be null; leave it out")
+        ids = [self.name(value, key) for key in _IDS[scope]]
+        name, revision = self.name(value, "name"), self.revision(value)
+        retracted = self.retracted(value)
+        service = scope == "service"
+        fields: dict[str, Any] = {
+            "rules": self.rules(value),
+            "default": self.verdict(value, "default", required=not retracted) or 0,
+            "unknown": self.verdict(value, "unknown", default=0 if service else 1) or 0,
+            "mode": self.choice(value, "mode", ("enforce", "report")) or "enforce",
+            "not_before": self.time(value, "not_before", required=service and not retracted),
+            "not_after": self.time(value, "not_after", required=service and not retracted),
+            "class_": self.class_(value, service=service, required=service and not retracted),
+            "ground": self.text(value, "ground", required=service and not retracted),
+            "reference": self.text(value, "reference", required=service and not retracted),
+            "contest": self.text(value, "contest"),
+            "note": self.text(value, "note"),
+        }
+        if self.problems or name is None or revision is None or None in ids:
+            return None
+        parts = [part for part in ids if part is not None]
+        document = Document(
+            scope=scope,  # type: ignore[arg-type]  # choice() returned one of _IDS
+            account=parts[0] if parts else None,
+            meeting=parts[1] if len(parts) == 2 else None,
+            name=name,
+            revision=revision,
+            path=path_of(scope, *parts, name),
+            retracted=retracted,
+            **fields,
+        )
+        start, end = document.not_before, document.not_after
+        if not retracted and start is not None and end is not None and end <= start:
+            self.bad("window", "not_after", "must be later than not_before")
+        for violation in charter.violations(document):
+            self.bad(*violation)
+        return document
+
+    def language(self, value: Mapping[str, object]) -> object:
+        language = value.get("language", LANGUAGE)
+        if language != LANGUAGE or isinstance(language, bool | float):
+            self.bad("language", "language", f"this engine speaks language {LANGUAGE} only")
+            return None
+        return language
+
+    def revision(self, value: Mapping[str, object]) -> int | None:
+        return self.integer(value.get("revision"), "revision", 1, MAX_REVISION, present="revision" in value)
+
+    def retracted(self, value: Mapping[str, object]) -> bool:
+        retracted = value.get("retracted", False)
+        if not isinstance(retracted, bool | None):  # null is reported by its key
+            self.bad("type", "retracted", f"must be true, not {_kind(retracted)}")
+        return retracted is True
+
+    def class_(self, value: Mapping[str, object], *, service: bool, required: bool) -> str:
+        allowed = ("legal", "safety") if service else ("owner",)
+        return self.choice(value, "class", allowed, required=required) or allowed[0]
+
+    # -- rules -------------------------------------------------------------------------------------------------
+
+    def rules(self, value: Mapping[str, object]) -> tuple[Rule, ...]:
+        rules = value.get("rules", [])
+        if not isinstance(rules, list):
+            if rules is not None:  # null is reported by its key
+                self.bad("type", "rules", f"must be a list of rules, not {_kind(rules)}")
+            return ()
+        seen: dict[str, str] = {}
+        out = []
+        for i, item in enumerate(rules):
+            path = f"rules[{i}]"
+            rule = self.rule(item, path)
+            if rule is None:
+                continue
+            if rule.id in seen:
+                self.bad("duplicate-id", f"{path}.id", f"{rule.id!r} is the id of {seen[rule.id]} already")
+            seen.setdefault(rule.id, path)
+            out.append(rule)
+        return tuple(out)
+
+    def rule(self, value: object, path: str) -> Rule | None:
+        if not isinstance(value, dict):
+            self.bad("type", path, f"a rule is an object, not {_kind(value)}")
+            return None
+        for key in value:
+            if key not in ("id", "when", "then", "note"):
+                self.bad("unknown-key", f"{path}.{key}", f"a rule has no field {key!r}")
+        id_ = self.name(value, "id", path)
+        then = self.verdict(value, "then", path, required=True)
+        note = self.text(value, "note", path=path)
+        conditions = self.when(value["when"], f"{path}.when") if "when" in value else ()
+        if id_ is None or then is None:
+            return None
+        return Rule(id_, conditions, then, note)
+
+    def when(self, value: object, path: str) -> tuple[Condition, ...]:
+        if not isinstance(value, dict) or not value:
+            what = "an empty object" if value == {} else _kind(value)
+            self.bad("empty-when", path, f"must name at least one condition, not be {what}; leave it out to match all")
+            return ()
+        conditions = []
+        for field in value:
+            if field not in FIELDS:
+                self.bad("unknown-key", f"{path}.{field}", f"there is no condition {field!r}; use {_words(FIELDS)}")
+                continue
+            if condition := self.condition(field, value[field], f"{path}.{field}"):
+                conditions.append(condition)
+        return tuple(conditions)
+
+    def condition(self, field: Any, value: object, path: str) -> Condition | None:
+        negated = isinstance(value, dict)
+        if isinstance(value, dict):
+            if list(value) != ["not"]:
+                self.bad("condition", path, 'must be a list, or {"not": [...]}')
+                return None
+            value, path = value["not"], f"{path}.not"
+        if not isinstance(value, list):
+            self.bad("condition", path, f"must be a list, not {_kind(value)}")
+            return None
+        if not value:
+            self.bad("empty-list", path, "must name at least one value")
+            return None
+        before = len(self.problems)
+        check = self.checks[field]
+        for i, item in enumerate(value):
+            check(item, f"{path}[{i}]")
+        if len(self.problems) > before:
+            return None
+        return compile_condition(field, tuple(value), negated, self.vocabulary)
+
+    def one_of(self, known: Container[str], what: str) -> Callable[[object, str], None]:
+        def check(value: object, path: str) -> None:
+            if not isinstance(value, str) or value not in known:
+                shown = repr(value) if isinstance(value, str) else _kind(value)
+                self.bad("unknown-code", path, f"{shown} is not {what}")
+
+        return check
+
+    def asn(self, value: object, path: str) -> None:
+        self.integer(value, path, 0, _MAX_ASN)
+
+    def network(self, value: object, path: str) -> None:
+        if not isinstance(value, str):
+            self.bad("network", path, f"must be a CIDR block such as 192.0.2.0/24, not {_kind(value)}")
+            return
+        try:
+            address.parse_network(value)
+        except address.BadAddress as exc:
+            self.bad("network", path, str(exc))
+
+    # -- scalars -----------------------------------------------------------------------------------------------
+
+    def name(self, value: Mapping[str, object], key: str, path: str = "") -> str | None:
+        at = f"{path}.{key}" if path else key
+        if key not in value:
+            self.bad("required", at, "is required")
+            return None
+        text = value[key]
+        if not isinstance(text, str) or not 1 <= len(text) <= MAX_NAME:
+            if text is not None or path:  # null at the top is reported by its key
+                self.bad("name", at, f"must be a string of 1 to {MAX_NAME} characters")
+            return None
+        return text
+
+    def text(self, value: Mapping[str, object], key: str, *, path: str = "", required: bool = False) -> str | None:
+        at = f"{path}.{key}" if path else key
+        text = value.get(key)
+        if text is None:
+            if required and (key not in value or key in _NULLABLE):
+                self.bad("required", at, "is required of a service document")
+            return None
+        if not isinstance(text, str):
+            self.bad("type", at, f"must be a string, not {_kind(text)}")
+            return None
+        if required and not text.strip():
+            self.bad("required", at, "must not be empty")
+        return text
+
+    def time(self, value: Mapping[str, object], key: str, *, required: bool) -> int | None:
+        text = self.text(value, key, required=required)
+        if text is None:
+            return None
+        try:
+            return instants.parse(text)
+        except ValueError as exc:
+            self.bad("time", key, str(exc))
+            return None
+
+    def verdict(
+        self,
+        value: Mapping[str, object],
+        key: str,
+        path: str = "",
+        *,
+        required: bool = False,
+        default: int | None = None,
+    ) -> int | None:
+        word = self.choice(value, key, VERDICTS, path, required=required)
+        if word is not None:
+            return VERDICTS.index(word)
+        return default
+
+    def choice(
+        self, value: Mapping[str, object], key: str, allowed: tuple[str, ...], path: str = "", *, required: bool = False
+    ) -> str | None:
+        at = f"{path}.{key}" if path else key
+        if key not in value:
+            if required:
+                self.bad("required", at, f"is required: one of {_words(allowed)}")
+            return None
+        word = value[key]
+        if isinstance(word, str) and word in allowed:
+            return word
+        if word is not None or path or key == "scope":  # null at the top is reported by its key
+            self.bad("choice", at, f"must be one of {_words(allowed)}")
+        return None
+
+    def integer(self, value: object, path: str, low: int, high: int, *, present: bool = True) -> int | None:
+        if not present:
+            self.bad("required", path, "is required")
+        elif isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        elif value is not None or path != "revision":  # null at the top is reported by its key
+            self.bad("number", path, f"must be a whole number from {low} to {high}")
+        return None
+
+
+def _kind(value: object) -> str:
+    """JSON's word for a value's type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _words(items: Any) -> str:
+    *most, last = items
+    return f"{', '.join(most)} or {last}" if most else str(last)
