@@ -122,7 +122,7 @@ class Receipt(msgspec.Struct, gc=False):
     document: str | None
 
 
-class DecisionData(msgspec.Struct, gc=False):
+class DecisionData(msgspec.Struct, kw_only=True, gc=False):
     """A decision with its reason and provenance; ``receipt`` stands only in a remove."""
 
     meeting: Id
@@ -133,13 +133,13 @@ class DecisionData(msgspec.Struct, gc=False):
     cause: Cause
     event: EventRef
     reason: Reason | None
+    receipt: Receipt | UnsetType = UNSET
     policies: dict[str, int]
     policy_offset: int
     geo_build: str
     order: Annotated[list[int], Meta(min_length=4, max_length=4)]
     decided_at: str
     engine: str
-    receipt: Receipt | UnsetType = UNSET
 
 
 class DecisionEvent(msgspec.Struct, gc=False):

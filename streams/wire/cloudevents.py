@@ -8,7 +8,7 @@ slow way, which finds the reason in ruling 26's order. No message repeats a valu
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -38,7 +38,7 @@ Fault: TypeAlias = Literal[
 """Why a record is a dead letter (design §7)."""
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
-CONTENT_TYPE_HEADERS: Final[Sequence[Header]] = (("content-type", CONTENT_TYPE.encode()),)
+CONTENT_TYPE_HEADERS: Final[list[Header]] = [("content-type", CONTENT_TYPE.encode())]
 MAX_BYTES: Final = 1024 * 1024
 """The default greatest size of a record's value."""
 

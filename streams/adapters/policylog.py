@@ -1,0 +1,204 @@
+"""Pushing onto the policy log, and hearing from the workers what became of it.
+
+How it works. ``policies.status`` is read from its end as it is before anything is sent, so nothing said about the new
+records is missed. The records go to partition 0 with ``acks=all``, keyed by document path. Then it is waited until
+every record has been called accepted or rejected, and every live worker (a member of the consumer group, by its
+client id) has said ``applied`` at or beyond the last accepted one. Who is live is asked again and again: a worker that
+dies meanwhile is not waited for, one that joins is.
+
+What was sent cannot be taken back. So the state of a push is kept in ``Push``, which the caller still has when
+waiting ends early: by time, by a lost broker, by Ctrl-C.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Literal
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.adapters.topics import BrokerUnavailable, connected
+from streams.core import status
+from streams.core.policy import Problem
+
+POLICIES: Final = "policies"
+STATUS: Final = "policies.status"
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks at who is live."""
+_SENDING: Final = 10_000
+"""Milliseconds a record may take to be acknowledged; a broker that is lost meanwhile is reported then."""
+_LIVE: Final = ("Stable", "PreparingRebalance", "CompletingRebalance")
+"""States of a group that has members (KIP-412's names in DescribeGroups)."""
+
+
+class Offer(msgspec.Struct):
+    """One document on its way.
+
+    Attributes:
+        path: the record's key.
+        revision: of the document.
+        raw: the signed document.
+        offset: where the log took it in; None until it is acknowledged.
+        answer: what the workers said; None until they did.
+        problems: why it was rejected.
+        sent_at: when it was sent, seconds of the monotonic clock.
+        milliseconds: from sending to the answer.
+    """
+
+    path: str
+    revision: int
+    raw: bytes
+    offset: int | None = None
+    answer: Literal["accepted", "rejected"] | None = None
+    problems: list[Problem] = []
+    sent_at: float = 0.0
+    milliseconds: float | None = None
+
+
+class Push:
+    """The state of a push.
+
+    Attributes:
+        offers: in the order they are sent.
+        live: the ids of the workers to wait for.
+        applied: worker id to the highest offset it has applied since the push began, and ms from sending to hearing.
+    """
+
+    def __init__(self, offers: Sequence[Offer]) -> None:
+        self.offers = list(offers)
+        self.live: frozenset[str] = frozenset()
+        self.applied: dict[str, tuple[int, float]] = {}
+        self._by_offset: dict[int, Offer] = {}
+
+    @property
+    def target(self) -> int | None:
+        """The last accepted offset, which workers must reach; None where nothing was accepted."""
+        return max((o.offset for o in self.offers if o.answer == "accepted" and o.offset is not None), default=None)
+
+    @property
+    def answered(self) -> bool:
+        """Whether every document was accepted or rejected."""
+        return all(offer.answer is not None for offer in self.offers)
+
+    @property
+    def missing(self) -> list[str]:
+        """The live workers that have not applied it yet."""
+        target = self.target
+        if target is None:
+            return []
+        return sorted(worker for worker in self.live if self.applied.get(worker, (-1, 0.0))[0] < target)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to wait for. What was accepted needs at least one worker that applied it."""
+        return self.answered and not self.missing and (self.target is None or bool(self.live))
+
+    def sent(self, offer: Offer, offset: int) -> None:
+        """Note that the log has a document."""
+        offer.offset = offset
+        self._by_offset[offset] = offer
+
+    def hear(self, event: status.StatusEvent) -> None:
+        """Take in what a worker said."""
+        now = time.monotonic()
+        if isinstance(event, status.AppliedEvent):
+            worker, offset = event.data.worker, event.data.offset
+            reached = self.applied.get(worker, (-1, 0.0))[0]
+            if reached < min(offset, max(self._by_offset, default=-1)):  # past all of ours nothing is news
+                since = max((o.sent_at for at, o in self._by_offset.items() if at <= offset), default=now)
+                self.applied[worker] = (offset, (now - since) * 1000)
+        elif isinstance(event, status.AcceptedEvent | status.RejectedEvent):
+            offer = self._by_offset.get(event.data.offset)
+            if offer is None or offer.answer is not None:
+                return
+            offer.milliseconds = (now - offer.sent_at) * 1000
+            if isinstance(event, status.RejectedEvent):
+                offer.answer, offer.problems = "rejected", event.data.problems
+            else:
+                offer.answer = "accepted"
+
+
+async def push(push: Push, bootstrap: str, *, group: str, patience: float) -> None:
+    """Send the documents and wait until the push is complete or the time is over; ``push`` says which.
+
+    Args:
+        push: what to send; holds what became of it, whatever ends this.
+        bootstrap: ``host:port``, several with commas between.
+        group: the workers' consumer group.
+        patience: seconds to wait, from when everything was sent.
+
+    Raises:
+        BrokerUnavailable: nobody answers there, a topic is missing, or an answer is an error.
+        BootstrapMalformed: ``bootstrap`` is not written like that.
+    """
+    async with connected(bootstrap) as admin:
+        # naming a missing topic to any other client could make brokers create it
+        if missing := {POLICIES, STATUS} - set(await admin.list_topics()):
+            names = ", ".join(sorted(missing))
+            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {names}; `doorward topics apply` makes it")
+        listener = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=_SENDING
+        )
+        try:
+            await listener.start()
+            partition = TopicPartition(STATUS, 0)
+            listener.assign([partition])
+            listener.seek(partition, (await listener.end_offsets([partition]))[partition])
+            await producer.start()
+            await _send(push, producer)
+            await _listen(push, listener, admin, group, patience)
+        finally:
+            await producer.stop()
+            await listener.stop()
+
+
+async def _send(push: Push, producer: AIOKafkaProducer) -> None:
+    """Send all in order and wait until the log has them; when that is cut short, note which it has."""
+    pending: list[tuple[Offer, asyncio.Future[Any]]] = []
+    try:
+        for offer in push.offers:
+            offer.sent_at = time.monotonic()
+            future = await producer.send(POLICIES, offer.raw, key=offer.path.encode(), partition=0)
+            pending.append((offer, future))
+        await producer.flush()
+    finally:
+        with suppress(KafkaError):
+            await producer.flush()  # after Ctrl-C: what was handed over is sent; say where it went
+        for offer, future in pending:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                push.sent(offer, future.result().offset)
+    for _, future in pending:
+        future.result()  # raises what kept one from being taken
+
+
+async def _listen(
+    push: Push, listener: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, patience: float
+) -> None:
+    deadline = time.monotonic() + patience
+    look_again = 0.0
+    while True:
+        if (now := time.monotonic()) >= look_again or push.complete:
+            push.live = await live_workers(admin, group)
+            look_again = now + _LOOK_AGAIN
+        if push.complete or now >= deadline:
+            return
+        wait = max(0.0, min(deadline, look_again) - now)
+        for records in (await listener.getmany(timeout_ms=int(wait * 1000) + 1)).values():
+            for record in records:
+                with suppress(msgspec.MsgspecError):  # an event of another kind or a later version
+                    push.hear(status.decode(record.value or b""))
+
+
+async def live_workers(admin: AIOKafkaAdminClient, group: str) -> frozenset[str]:
+    """The client ids of a consumer group's members; none for a group that does not exist. Raises KafkaError."""
+    found: set[str] = set()
+    for response in await admin.describe_consumer_groups([group]):
+        for row in response.to_object()["groups"]:
+            if row["state"] in _LIVE:
+                found.update(member["client_id"] for member in row["members"])
+    return frozenset(found)

@@ -1,0 +1,130 @@
+"""The policy table: what this worker made of the policy log, in RocksDB, so that a warm start verifies nothing twice.
+
+A row a record of the log, keyed by its offset: the verdict on it, and the document if it was accepted. Only the reader
+of the log writes here; what a row says is derived, and a table that is lost or damaged is built again from the log.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rocksdict import Options, Rdict, WriteBatch
+
+FORMAT: Final = 1
+"""Of a row. A table in another format is built again."""
+_META: Final = b"meta"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What became of one record of ``policies``.
+
+    Attributes:
+        offset: of the record.
+        appended_at: the log's append time, ms.
+        status: the status event said of it, as sent.
+        document: the document as JSON; None when the record was rejected or repeated another.
+        content: see ``streams.core.index.Revision``.
+        holder: who signed.
+        on_behalf: signed on the owner's behalf.
+        sha256: of the signed document.
+    """
+
+    offset: int
+    appended_at: int
+    status: bytes
+    document: bytes | None = None
+    content: bytes = b""
+    holder: str | None = None
+    on_behalf: bool = False
+    sha256: str | None = None
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    format: int
+    vocabulary: str
+    audience: str
+
+
+class TableUnavailable(Exception):
+    """The folder cannot be written, or another process has the table open; one line that names it."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
+
+
+class PolicyTable:
+    """The table, open; one process at a time.
+
+    Args:
+        folder: its own folder; made if missing.
+        vocabulary: the edition documents were compiled against.
+        audience: the deployment signatures were verified for. With another vocabulary or audience the rows mean
+            nothing and are dropped.
+
+    Raises:
+        TableUnavailable: see there. A table that RocksDB finds damaged is dropped instead: it is derived.
+    """
+
+    def __init__(self, folder: Path, *, vocabulary: str, audience: str) -> None:
+        self._folder = folder
+        meta = _encode(_Meta(FORMAT, vocabulary, audience))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise TableUnavailable(f"DOORWARD_DATA: cannot make {folder}: {exc.strerror}") from None
+        self._db = self._open(meta)
+
+    def _open(self, meta: bytes) -> Any:
+        try:
+            db = Rdict(str(self._folder), _options())
+            if db.get(_META) == meta:
+                return db
+            stale = db.get(_META) is not None
+            if stale:
+                db.close()
+                shutil.rmtree(self._folder)
+                db = Rdict(str(self._folder), _options())
+        except Exception as exc:
+            # rocksdict raises plain Exception for all; only a lock says that somebody else is alive in there.
+            if "lock" in str(exc).lower() or "Permission denied" in str(exc):
+                raise TableUnavailable(f"DOORWARD_DATA: cannot open {self._folder}: {exc}") from None
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            db = Rdict(str(self._folder), _options())
+        db.put(_META, meta)
+        return db
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Rows from an offset on, in the log's order. Raises msgspec.MsgspecError for a row that is none."""
+        for key, value in self._db.items(from_key=start.to_bytes(8)):
+            if key != _META:
+                yield _decode_row(value)
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Add rows, all or none."""
+        batch = WriteBatch(raw_mode=True)
+        for row in rows:
+            batch.put(row.offset.to_bytes(8), _encode(row))
+        self._db.write(batch)
+
+    def clear(self) -> None:
+        """Drop all rows: the log is not the one they were derived from."""
+        meta = self._db.get(_META)
+        self._db.close()
+        shutil.rmtree(self._folder)
+        self._db = Rdict(str(self._folder), _options())
+        self._db.put(_META, meta)
+
+    def close(self) -> None:
+        """Close; the folder may be opened again."""
+        self._db.close()
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(8 << 20)
+    return options

@@ -1,0 +1,155 @@
+"""`doorward keys`: making signing keys, and showing whom a deployment trusts.
+
+A private key goes into a file of its own; the trust set, which every worker reads, gets its public part. No command
+prints a private part.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli import console
+from streams.core import instants
+from streams.wire import keys, trust
+from streams.wire.documents import Unreadable, read_bytes
+
+app = typer.Typer(help="Make signing keys and show the trust set.", no_args_is_help=True)
+
+Trust = typer.Option("--trust", envvar="DOORWARD_TRUST", help="JWK Set of the keys that may sign.")
+
+
+@app.command("new")
+def new(
+    holder: Annotated[str, typer.Option(help="Who holds the key; receipts name them.", show_default=False)],
+    scope: Annotated[
+        list[str], typer.Option(help="service, account/ACCOUNT or account/*; repeatable.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Where the private key goes; must not exist.", show_default=False)],
+    on_behalf: Annotated[
+        bool, typer.Option("--on-behalf", help="It signs for owners who have no key of their own.")
+    ] = False,
+    trust_file: Annotated[
+        Path | None, typer.Option("--trust", help="JWK Set to add the public key to; made if missing.")
+    ] = None,
+) -> None:
+    """Make an Ed25519 key. Without --trust its public part is printed, for whoever keeps the trust set."""
+    if trust.SERVICE in scope and (on_behalf or set(scope) != {trust.SERVICE}):
+        message = "a key for service documents approves nothing if it also signs for accounts; make two keys"
+        console.fail(message, console.BAD_INPUT)
+    key = keys.generate()
+    entry = keys.public_jwk(key, holder, list(dict.fromkeys(scope)), on_behalf=on_behalf)
+    try:
+        trust.parse_trust(trust.written([entry]))
+    except ValueError as exc:
+        console.fail(str(exc).replace("keys[0]", "the new key"), console.BAD_INPUT)
+    try:
+        if trust_file is None:
+            keys.write_private(key, out)
+            console.out(json.dumps(entry))
+        else:
+            _add(entry, trust_file, key, out)
+    except keys.KeyUnavailable as exc:
+        console.fail(f"--out: {exc}", console.BAD_INPUT)
+    except trust.TrustUnavailable as exc:
+        console.fail(str(exc), console.UNAVAILABLE)
+    console.say(f"private key {out} (kid {key.kid}): keep it with {holder}")
+
+
+@app.command("list")
+def show(
+    trust_file: Annotated[Path, Trust],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a line a key.")] = False,
+) -> None:
+    """Show the trusted keys, with what ruling 30 makes of them."""
+    try:
+        found = trust.read_trust(trust_file)
+    except trust.TrustUnavailable as exc:
+        console.fail(str(exc), console.UNAVAILABLE)
+    with console.quiet_pipe():
+        if as_json:
+            rows = [_row(found.keys[kid]) for kid in sorted(found.keys)]
+            console.out(json.dumps({"digest": found.digest, "keys": rows}))
+            return
+        for key in sorted(found.keys.values(), key=lambda k: (k.signer.holder, k.kid)):
+            marks = ["on behalf"] if key.signer.on_behalf else []
+            marks += [f"revoked {instants.render(key.revoked_at)}"] if key.revoked_at is not None else []
+            console.out("  ".join([key.signer.holder, key.kid, " ".join(key.signer.scopes), *marks]))
+    console.say(f"{len(found.keys)} key(s), {found.digest}")
+
+
+def _row(key: trust.TrustedKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "holder": key.signer.holder,
+        "scopes": list(key.signer.scopes),
+        "on_behalf": key.signer.on_behalf,
+        "revoked": None if key.revoked_at is None else instants.render(key.revoked_at),
+    }
+
+
+def _add(entry: dict[str, Any], path: Path, key: keys.PrivateKey, out: Path) -> None:
+    """Write the private key and add its public part to a trust set, or do neither.
+
+    Raises:
+        TrustUnavailable: the trust set cannot be read or written, or would be none with this entry.
+        KeyUnavailable: the private key cannot be written.
+    """
+    real = Path(os.path.realpath(path))
+    with _alone(real):
+        before = trust.read_trust(real) if real.exists() else trust.TrustSet([])
+        members = [*_members(real), entry] if real.exists() else [entry]
+        try:
+            after = trust.parse_trust(trust.written(members))
+        except ValueError as exc:
+            raise trust.TrustUnavailable(f"trust set {path}: {exc}") from None
+        keys.write_private(key, out)
+        try:
+            _replace(real, trust.written(members))
+        except OSError as exc:
+            out.unlink()
+            raise trust.TrustUnavailable(f"trust set {path} cannot be written: {exc.strerror}") from None
+    for kid, known in before.keys.items():
+        if after.keys[kid].signer.on_behalf and not known.signer.on_behalf:
+            holder = known.signer.holder
+            console.say(f"note: {kid} of {holder} now signs on behalf only, because of the other keys of {holder}")
+
+
+def _members(path: Path) -> list[Any]:
+    data = read_bytes(path)
+    if isinstance(data, Unreadable):
+        raise trust.TrustUnavailable(f"trust set {data}")
+    return trust.members_of(data)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other ``keys new`` commands out of the folder, so that none loses what another adds."""
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY)
+    except OSError as exc:
+        raise trust.TrustUnavailable(f"trust set {path}: {exc.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # blocks; held for milliseconds
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a worker may read it at any instant. Keeps its mode. Raises OSError."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        beside.chmod(mode)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise

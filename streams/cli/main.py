@@ -1,0 +1,48 @@
+"""The root of the command line; each group is mounted here and lives in its own file."""
+
+from typing import Annotated
+
+import typer
+
+from streams import __version__
+from streams.adapters.iso import vocabulary
+from streams.cli import config, decide, dev, keys, policy, run, topics
+
+app = typer.Typer(
+    name="doorward",
+    help="Decides, for every person joining an online meeting, admit, remove or alert.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("dev")(dev.dev)
+app.command("run")(run.run)
+app.command("decide")(decide.decide)
+app.add_typer(policy.app, name="policy")
+app.add_typer(keys.app, name="keys")
+app.add_typer(topics.app, name="topics")
+app.add_typer(config.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"doorward {__version__}, {vocabulary().edition}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Doorward."""
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

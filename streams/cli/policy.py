@@ -1,0 +1,266 @@
+"""`doorward policy sign` and `push`: documents from files to signed ones, and onto the policy log.
+
+Every document is checked before the first is written or sent, and all that is wrong is said together.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from streams.adapters import policylog
+from streams.adapters.iso import vocabulary
+from streams.adapters.policylog import Offer, Push
+from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
+from streams.cli import console
+from streams.core.policy import Invalid, parse
+from streams.settings import Settings
+from streams.wire import documents, jws, keys, signed, trust
+from streams.wire.documents import SIGNED, Place, Unreadable
+
+app = typer.Typer(help="Sign policy documents and push them.", no_args_is_help=True)
+
+Files = Annotated[list[Path], typer.Argument(help="YAML or JSON documents, or signed ones (*.jws.json).")]
+Keys = Annotated[
+    list[Path] | None, typer.Option("--key", help="Private key file; repeatable (a service document needs two).")
+]
+Audience = Annotated[
+    str | None, typer.Option(help="The deployment's name in signed documents. [env: DOORWARD_AUDIENCE]")
+]
+
+
+@app.command()
+def sign(
+    files: Files,
+    key_files: Annotated[list[Path], typer.Option("--key", help="Private key file; repeatable.")],
+    audience: Audience = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the signed files. [default: beside each]")] = None,
+) -> None:
+    """Sign documents: NAME.jws.json for each NAME.yaml, numbered where a file holds several.
+
+    Given a *.jws.json, its signatures are kept and yours are added: approvers need not meet.
+    """
+    settings = console.settings(audience=audience)
+    signing = _keys(key_files)
+    targets: dict[Path, bytes] = {}
+    said: list[str] = []
+    problems: list[object] = []
+    for file in files:
+        for target, value, place, present in _to_sign(file, out or file.parent, settings.audience, problems):
+            if target in targets:
+                problems.append(f"{place}: another document of this run goes to {target}")
+            try:
+                document = parse(value, vocabulary())
+                if present is None:
+                    targets[target] = jws.sign(value, signing, settings.audience)
+                else:
+                    targets[target] = jws.countersign(present, signing, settings.audience)
+            except Invalid as exc:
+                problems += [signed.Finding(place, problem) for problem in exc.problems]
+            except jws.BadSignature as exc:
+                problems.append(f"{place}: {exc} [{exc.code}]")
+            else:
+                said.append(f"signed {document.path} revision {document.revision}")
+    _stop_if(problems)
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        for target, data in targets.items():
+            target.write_bytes(data)
+            console.out(str(target))
+    except OSError as exc:
+        console.fail(f"cannot write {exc.filename}: {exc.strerror}", console.UNAVAILABLE)
+    for line in said:
+        console.say(line)
+
+
+def _to_sign(
+    file: Path, folder: Path, audience: str, problems: list[object]
+) -> Iterator[tuple[Path, Any, Place, bytes | None]]:
+    """Of each document in a file: where it goes signed, its value, its place, and its bytes if it is signed already."""
+    if not file.name.endswith(SIGNED):
+        found, wrong = documents.read_file(file)
+        problems += wrong
+        for number, (value, place) in enumerate(found, 1):
+            name = f"{file.stem}-{number}" if len(found) > 1 else file.stem
+            yield folder / (name + SIGNED), value, place, None
+        return
+    raw = documents.read_bytes(file)
+    if isinstance(raw, Unreadable):
+        problems.append(raw)
+        return
+    try:
+        yield folder / file.name, jws.unverified(raw, audience), Place(str(file), 1), raw
+    except jws.BadSignature as exc:
+        problems.append(f"{file}: {exc} [{exc.code}]")
+
+
+@app.command("push")
+def push_documents(
+    files: Files,
+    bootstrap: Annotated[str | None, typer.Option(help="Brokers: host:port. [env: DOORWARD_KAFKA_BOOTSTRAP]")] = None,
+    key_files: Keys = None,
+    trust_file: Annotated[
+        Path | None, typer.Option("--trust", help="The workers' JWK Set. [env: DOORWARD_TRUST]")
+    ] = None,
+    audience: Audience = None,
+    group: Annotated[str | None, typer.Option(help="The workers' consumer group. [env: DOORWARD_GROUP]")] = None,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the workers.")] = 30.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before pushing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Push documents onto the policy log; wait until they are accepted and applied by every live worker."""
+    settings = console.settings(kafka_bootstrap=bootstrap, trust=trust_file, audience=audience, group=group)
+    pushed = Push(_offers(files, _keys(key_files or []), settings))
+    if not yes and sys.stdin.isatty():
+        for offer in pushed.offers:
+            console.say(f"{offer.path} revision {offer.revision}")
+        if not typer.confirm(f"Push to {settings.kafka_bootstrap}?", err=True):
+            console.fail("nothing was pushed", console.FINDING)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
+    broken = None
+    try:
+        asyncio.run(policylog.push(pushed, settings.kafka_bootstrap, group=settings.group, patience=timeout))
+    except BootstrapMalformed as exc:
+        console.fail(str(exc), console.BAD_INPUT)
+    except BrokerUnavailable as exc:
+        broken = str(exc)
+    except KeyboardInterrupt:
+        broken = "interrupted"
+    with console.quiet_pipe():
+        if as_json:
+            console.out(json.dumps(_summary(pushed)))
+        else:
+            _print(pushed)
+    _finish(pushed, settings, broken, timeout)
+
+
+def _finish(pushed: Push, settings: Settings, broken: str | None, timeout: float) -> None:
+    """End with what is still wrong, if anything is."""
+    if broken is not None:
+        there = [offer for offer in pushed.offers if offer.offset is not None]
+        for offer in pushed.offers:
+            console.say(f"{'pushed' if offer.offset is not None else 'not pushed'}: {offer.path} r{offer.revision}")
+        what = f"{len(there)} of {len(pushed.offers)} documents are in the log"
+        console.fail(f"{broken}; {what}", console.UNAVAILABLE)
+    if any(offer.answer == "rejected" for offer in pushed.offers):
+        raise typer.Exit(console.FINDING)
+    if not pushed.complete:
+        if not pushed.live:
+            why = f"the consumer group {settings.group} has no live worker"
+        elif not pushed.answered:
+            why = "no worker answered"
+        else:
+            why = f"not applied by {', '.join(pushed.missing)}"
+        console.fail(f"after {timeout:g} s: {why}; the documents stay in the log", console.UNAVAILABLE)
+
+
+def _print(pushed: Push) -> None:
+    for offer in pushed.offers:
+        if offer.offset is None:
+            continue
+        took = "" if offer.milliseconds is None else f", {offer.milliseconds:.0f} ms"
+        verdict = offer.answer or "no answer"
+        console.out(f"{verdict}: {offer.path} revision {offer.revision} (offset {offer.offset}{took})")
+        for problem in offer.problems:
+            console.out(f"  {problem}")
+    for worker in sorted(pushed.live) if pushed.target is not None else ():
+        if worker in pushed.missing:
+            console.out(f"not applied: {worker}")
+        else:
+            offset, took_ms = pushed.applied[worker]
+            console.out(f"applied: {worker} (offset {offset}, {took_ms:.0f} ms)")
+
+
+def _summary(pushed: Push) -> dict[str, Any]:
+    return {
+        "documents": [
+            {
+                "path": offer.path,
+                "revision": offer.revision,
+                "offset": offer.offset,
+                "answer": offer.answer,
+                "problems": [{"code": p.code, "path": p.path, "message": p.message} for p in offer.problems],
+                "ms": offer.milliseconds,
+            }
+            for offer in pushed.offers
+        ],
+        "workers": [
+            {
+                "worker": worker,
+                "applied": worker in pushed.applied and worker not in pushed.missing,
+                "offset": pushed.applied[worker][0] if worker in pushed.applied else None,
+                "ms": pushed.applied[worker][1] if worker in pushed.applied else None,
+            }
+            for worker in sorted(pushed.live)
+        ],
+        "complete": pushed.complete,
+    }
+
+
+# -- documents, checked ------------------------------------------------------------------------------------------
+
+
+def _offers(files: list[Path], signing: list[keys.PrivateKey], settings: Settings) -> list[Offer]:
+    """The documents of files, signed and held against the trust set; every bad one is reported, then it ends."""
+    if settings.trust is None:
+        console.fail("--trust FILE (DOORWARD_TRUST) is required: the workers' trust set", console.BAD_INPUT)
+    try:
+        trusted = trust.read_trust(settings.trust)
+    except trust.TrustUnavailable as exc:
+        console.fail(str(exc), console.UNAVAILABLE)
+    plain = [file for file in files if not file.name.endswith(SIGNED)]
+    if plain and not signing:
+        console.fail(f"--key KEYFILE is required to sign {plain[0]}", console.BAD_INPUT)
+    offers: list[Offer] = []
+    problems: list[object] = []
+
+    def offer(raw: bytes, place: Place) -> None:
+        try:
+            document = signed.check(raw, trust=trusted, audience=settings.audience, vocabulary=vocabulary())
+        except signed.Rejected as exc:
+            problems.extend(signed.Finding(place, problem) for problem in exc.problems)
+        else:
+            offers.append(Offer(document.path, document.revision, raw))
+
+    for file in files:
+        if file not in plain:
+            raw = documents.read_bytes(file)
+            if isinstance(raw, Unreadable):
+                problems.append(raw)
+            else:
+                offer(raw, Place(str(file), 1))
+            continue
+        found, wrong = documents.read_file(file)
+        problems += wrong
+        for value, place in found:
+            try:
+                parse(value, vocabulary())
+                offer(jws.sign(value, signing, settings.audience), place)
+            except Invalid as exc:
+                problems += [signed.Finding(place, problem) for problem in exc.problems]
+            except jws.BadSignature as exc:
+                problems.append(f"{place}: {exc} [{exc.code}]")
+    _stop_if(problems)
+    if not offers:
+        console.fail("no document to push", console.BAD_INPUT)
+    return offers
+
+
+def _keys(files: list[Path]) -> list[keys.PrivateKey]:
+    try:
+        return [keys.read_private(file) for file in files]
+    except keys.KeyUnavailable as exc:
+        console.fail(f"--key: {exc}", console.UNAVAILABLE)
+
+
+def _stop_if(problems: list[object]) -> None:
+    for problem in problems:
+        console.say(str(problem))
+    if problems:
+        console.fail(f"{len(problems)} problem(s); nothing was done", console.BAD_INPUT)

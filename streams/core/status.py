@@ -1,0 +1,226 @@
+"""What is said on ``policies.status``, as msgspec Structs: the only source of its schemas.
+
+CloudEvents 1.0, told apart by ``type``: whether a record of the policy log was accepted or rejected, how far each
+worker has got, and which keys and geo files are in use. ``subject`` is the document's path, the worker, the digest
+of the trust set or the geo build. Like all of the core this asks no clock: times come in.
+
+An id is made of what the event says, never drawn: saying the same again is the same event. It is BLAKE2b-128 in hex
+over the type and the named fields, each as UTF-8 with its length in bytes as 8 big-endian bytes before it.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from streams.core import instants
+from streams.core.index import Revision
+from streams.core.policy import Problem
+
+ACCEPTED: Final = "doorward.policy.accepted.v1"
+REJECTED: Final = "doorward.policy.rejected.v1"
+APPLIED: Final = "doorward.policy.applied.v1"
+TRUST: Final = "doorward.trust.announced.v1"
+GEO: Final = "doorward.geo.announced.v1"
+SOURCE: Final = "doorward"
+
+
+class AcceptedData(msgspec.Struct, kw_only=True, frozen=True):
+    """A document that counts from here on. With ``on_behalf`` its owner is to be shown it (ruling 30).
+
+    Attributes:
+        offset: of the record in the policy log.
+        appended_at: when the log took it in, ms since the epoch.
+        sha256: of the signed document, ``sha256:`` and hex digits.
+        holder: who signed; two approvers are written ``A, B``.
+    """
+
+    path: str
+    revision: int
+    offset: int
+    appended_at: int
+    sha256: str
+    holder: str
+    on_behalf: bool
+    account: str | None
+    meeting: str | None
+
+
+class RejectedData(msgspec.Struct, kw_only=True, frozen=True):
+    """A record that changes nothing, and every reason why.
+
+    Attributes:
+        path: the document's, or the record's key where the document could not be read that far.
+        sha256: of the record's value; null for a tombstone.
+    """
+
+    path: str
+    revision: int | None
+    offset: int
+    sha256: str | None
+    problems: list[Problem]
+
+
+class AppliedData(msgspec.Struct, kw_only=True, frozen=True):
+    """A worker decides by the policy log up to an offset.
+
+    Attributes:
+        worker: its id, which is its client id in the consumer group.
+        offset: the last one applied, -1 for an empty log.
+        digest: names the set of accepted revisions (``core.index``); equal on workers that agree.
+        documents: how many paths are in the index.
+        appended_at: when the log took in the record at ``offset``, ms since the epoch; null for an empty log.
+        applied_at: ms since the epoch.
+        timings: step to seconds.
+        sweep: how many live sessions were decided again; null where none were.
+    """
+
+    worker: str
+    offset: int
+    digest: str
+    documents: int
+    appended_at: int | None
+    applied_at: int
+    timings: dict[str, float]
+    sweep: dict[str, Any] | None = None
+
+
+class AnnouncedKey(msgspec.Struct, kw_only=True, frozen=True):
+    """A trusted key without its key: who holds it and what for, ``on_behalf`` by ruling 30."""
+
+    kid: str
+    holder: str
+    scopes: list[str]
+    on_behalf: bool
+
+
+class TrustData(msgspec.Struct, kw_only=True, frozen=True):
+    """The trust set in use (ruling 32): a key approves service documents from 24 h after it was first said here."""
+
+    digest: str
+    keys: list[AnnouncedKey]
+
+
+class GeoFile(msgspec.Struct, kw_only=True, frozen=True):
+    """A geo file: its name without folder, ``sha256:`` and hex digits, and its build."""
+
+    name: str
+    sha256: str
+    build: str
+
+
+class GeoData(msgspec.Struct, kw_only=True, frozen=True):
+    """The geo files in use, in the order they are asked (ruling 33); ``build`` is what decisions name."""
+
+    build: str
+    files: list[GeoFile]
+
+
+class _Envelope(msgspec.Struct, kw_only=True, frozen=True, tag_field="type"):
+    specversion: Literal["1.0"] = "1.0"
+    source: str = SOURCE
+    id: str
+    time: str
+    subject: str
+
+
+class AcceptedEvent(_Envelope, tag=ACCEPTED, kw_only=True, frozen=True):
+    """A record of the policy log was accepted; ``time`` is when the log took it in."""
+
+    data: AcceptedData
+
+
+class RejectedEvent(_Envelope, tag=REJECTED, kw_only=True, frozen=True):
+    """A record of the policy log was rejected; ``time`` is when the log took it in."""
+
+    data: RejectedData
+
+
+class AppliedEvent(_Envelope, tag=APPLIED, kw_only=True, frozen=True):
+    """A worker applied the log up to an offset."""
+
+    data: AppliedData
+
+
+class TrustEvent(_Envelope, tag=TRUST, kw_only=True, frozen=True):
+    """The trust set in use was announced."""
+
+    data: TrustData
+
+
+class GeoEvent(_Envelope, tag=GEO, kw_only=True, frozen=True):
+    """The geo files in use were announced."""
+
+    data: GeoData
+
+
+StatusEvent: TypeAlias = AcceptedEvent | RejectedEvent | AppliedEvent | TrustEvent | GeoEvent
+
+_decode: Callable[[bytes], StatusEvent] = msgspec.json.Decoder(StatusEvent).decode
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: StatusEvent) -> bytes:
+    """The value of a structured-mode record."""
+    return _encoder.encode(event)
+
+
+def decode(value: bytes) -> StatusEvent:
+    """Read a record of ``policies.status``. Raises msgspec.MsgspecError, for a type of a later version too."""
+    return _decode(value)
+
+
+def accepted(revision: Revision, *, offset: int, appended_at: int) -> AcceptedEvent:
+    """Say that the record at an offset counts. A repeat is said with the revision that stands and its own offset."""
+    document = revision.document
+    data = AcceptedData(
+        path=document.path,
+        revision=document.revision,
+        offset=offset,
+        appended_at=appended_at,
+        sha256=revision.sha256 or "",
+        holder=revision.holder or "",
+        on_behalf=revision.on_behalf,
+        account=document.account,
+        meeting=document.meeting,
+    )
+    identity = _identity(ACCEPTED, offset, data.sha256)
+    return AcceptedEvent(id=identity, time=instants.render(appended_at), subject=data.path, data=data)
+
+
+def rejected(
+    path: str, revision: int | None, problems: Sequence[Problem], *, offset: int, appended_at: int, sha256: str | None
+) -> RejectedEvent:
+    """Say that the record at an offset changes nothing. ``path``: the document's, or the record's key as text."""
+    data = RejectedData(path=path, revision=revision, offset=offset, sha256=sha256, problems=list(problems))
+    identity = _identity(REJECTED, offset, sha256 or "")
+    return RejectedEvent(id=identity, time=instants.render(appended_at), subject=path, data=data)
+
+
+def applied(data: AppliedData) -> AppliedEvent:
+    """Say how far a worker has got."""
+    identity = _identity(APPLIED, data.worker, data.offset, data.digest)
+    return AppliedEvent(id=identity, time=instants.render(data.applied_at), subject=data.worker, data=data)
+
+
+def trust_announced(digest: str, keys: Sequence[AnnouncedKey], at: int) -> TrustEvent:
+    """Say which keys are trusted, at an instant in ms."""
+    data = TrustData(digest=digest, keys=list(keys))
+    return TrustEvent(id=_identity(TRUST, digest), time=instants.render(at), subject=digest, data=data)
+
+
+def geo_announced(build: str, files: Sequence[GeoFile], at: int) -> GeoEvent:
+    """Say which geo files are in use, at an instant in ms."""
+    data = GeoData(build=build, files=list(files))
+    identity = _identity(GEO, build, *(part for file in files for part in (file.name, file.sha256, file.build)))
+    return GeoEvent(id=identity, time=instants.render(at), subject=build, data=data)
+
+
+def _identity(*parts: str | int) -> str:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        encoded = str(part).encode()
+        digest.update(len(encoded).to_bytes(8))
+        digest.update(encoded)
+    return digest.hexdigest()

@@ -1,0 +1,249 @@
+"""The sandbox: an embedded Kafka, its topics, development keys, and workers that are started again when they die.
+
+    with Sandbox(workers=2, accounts=["acme"]) as sandbox:
+        sandbox.push([document])
+        print(sandbox.ready())
+
+Everything runs on loopback, below one data folder, and ends with us however we end (``guardian``). Keys are made on
+the spot (``authority``). None of it is meant to be kept.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from streams.adapters import topics
+from streams.adapters.policylog import Offer, Push, push
+from streams.dev.authority import AUDIENCE, establish
+from streams.dev.guardian import Guarded
+from streams.dev.kafka import EmbeddedKafka
+
+READY_SECONDS = 60.0
+"""How long workers may take to get ready."""
+PUSH_SECONDS = 30.0
+GROUP = "doorward"
+RESTART_SECONDS = 0.5
+STOP_SECONDS = 5.0
+
+
+class SandboxFailed(Exception):
+    """The sandbox did not come up; one line."""
+
+
+class SandboxWorker:
+    """One worker process, started again when it dies.
+
+    Attributes:
+        id: its worker id, kept across restarts.
+        pid: of the process that runs now.
+        metrics: its metrics endpoint.
+    """
+
+    def __init__(self, number: int, folder: Path, environment: dict[str, str], clock_shift: int) -> None:
+        self.id = f"sandbox-{number}"
+        self.folder = folder / self.id
+        self.log = folder / f"{self.id}.log"
+        self._port = _free_port()
+        self.metrics = f"http://127.0.0.1:{self._port}/metrics"
+        self._clock_shift = clock_shift
+        self._environment = {
+            **environment,
+            "DOORWARD_WORKER": self.id,
+            "DOORWARD_DATA": str(self.folder),
+            "DOORWARD_METRICS_PORT": str(self._port),
+        }
+        self.process = self._start()
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self.process.pid
+
+    def _start(self) -> Guarded:
+        command = [sys.executable, "-m", "streams.dev.worker", str(self._clock_shift)]
+        return Guarded(command, log=self.log, env=self._environment)
+
+    def restart(self) -> None:
+        """Start it again after it has died."""
+        self.process = self._start()
+        self.restarts += 1
+
+    def is_ready(self) -> bool:
+        """Whether it consumes joins and owns partitions."""
+        try:
+            with urllib.request.urlopen(self.metrics, timeout=1) as answer:  # noqa: S310  # our own loopback address
+                text = answer.read().decode()
+        except (urllib.error.URLError, OSError):
+            return False
+        return "doorward_ready 1.0" in text and "doorward_partitions 0.0" not in text
+
+    def last_line(self) -> str:
+        """The last thing it said, for an error message."""
+        with suppress(OSError, IndexError):
+            return self.log.read_text(errors="replace").strip().splitlines()[-1]
+        return "it said nothing"
+
+
+class Sandbox:
+    """A running deployment on this machine; see the module.
+
+    Args:
+        accounts: what the owner's development key is trusted for; none: every account, on owners' behalf.
+        brokers: Kafka nodes, 1 or 3.
+        workers: worker processes.
+        geo: MMDB files for the workers; none: the shipped snapshot.
+        data: where everything is kept; None: a temporary folder, removed at the end.
+        clock_shift: ms added to the workers' clocks.
+        partitions: of ``joins``.
+        environment: more ``DOORWARD_`` variables for the workers.
+        say: told what happens, for people.
+
+    Raises:
+        KafkaUnavailable: Kafka cannot be fetched or started.
+        SandboxFailed: a worker does not get ready.
+    """
+
+    def __init__(
+        self,
+        *,
+        accounts: Iterable[str] = (),
+        brokers: int = 1,
+        workers: int = 2,
+        geo: Sequence[Path] = (),
+        data: Path | None = None,
+        clock_shift: int = 0,
+        partitions: int = 4,
+        environment: dict[str, str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._own_data = data is None
+        self.data = data or Path(tempfile.mkdtemp(prefix="doorward-"))
+        self.authority = establish(self.data / "keys", accounts)
+        self._brokers = brokers
+        self._partitions = partitions
+        self._wanted = workers
+        self._clock_shift = clock_shift
+        self._say = say
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("DOORWARD_")},
+            "DOORWARD_TRUST": str(self.authority.trust.resolve()),
+            "DOORWARD_AUDIENCE": AUDIENCE,
+            "DOORWARD_GEO": os.pathsep.join(str(path.resolve()) for path in geo),
+            **(environment or {}),
+        }
+        self.kafka = EmbeddedKafka(brokers, self.data / "kafka")
+        self.workers: list[SandboxWorker] = []
+        self._ending = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the brokers listen."""
+        return self.kafka.bootstrap
+
+    def start(self) -> None:
+        """Start Kafka, make the topics, start the workers and wait until they are ready."""
+        self._say("starting Kafka")
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.kafka.start()
+        asyncio.run(self._make_topics())
+        self._say(f"starting {self._wanted} workers")
+        environment = {**self._environment, "DOORWARD_KAFKA_BOOTSTRAP": self.bootstrap}
+        for number in range(1, self._wanted + 1):
+            self.workers.append(SandboxWorker(number, self.data, environment, self._clock_shift))
+        self._await_ready()
+        self._supervisor.start()
+
+    async def _make_topics(self) -> None:
+        async with topics.connected(self.bootstrap) as admin:
+            await topics.apply(admin, topics.load_manifest(), replication=self._brokers, partitions=self._partitions)
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        waiting = list(self.workers)
+        while waiting := [worker for worker in waiting if not worker.is_ready()]:
+            for worker in waiting:
+                if worker.process.poll() is not None:
+                    raise SandboxFailed(f"{worker.id} ended: {worker.last_line()}")
+            if time.monotonic() > deadline:
+                raise SandboxFailed(f"{waiting[0].id} is not ready after {READY_SECONDS:.0f} s")
+            time.sleep(0.1)
+
+    def _supervise(self) -> None:
+        while not self._ending.wait(RESTART_SECONDS):
+            for worker in self.workers:
+                code = worker.process.poll()
+                if code is not None and not self._ending.is_set():
+                    self._say(f"{worker.id} ended with code {code}; starting it again")
+                    worker.restart()
+
+    def push(self, offers: Sequence[Offer]) -> Push:
+        """Push documents and wait for every worker to apply them.
+
+        Raises:
+            SandboxFailed: a document was rejected, or a worker did not apply it.
+        """
+        pushed = Push(offers)
+        asyncio.run(push(pushed, self.bootstrap, group=GROUP, patience=PUSH_SECONDS))
+        for offer in pushed.offers:
+            if offer.answer == "rejected":
+                raise SandboxFailed(f"{offer.path} was rejected: {'; '.join(map(str, offer.problems))}")
+        if not pushed.complete:
+            raise SandboxFailed(f"documents are not applied by {', '.join(pushed.missing) or 'any worker'}")
+        return pushed
+
+    def ready(self) -> dict[str, Any]:
+        """What ``doorward dev --json`` prints of this."""
+        return {
+            "bootstrap": self.bootstrap,
+            "workers": [worker.pid for worker in self.workers],
+            "metrics": [worker.metrics for worker in self.workers],
+            "trust": str(self.authority.trust),
+            "keys": {name: str(file) for name, file in self.authority.files.items()},
+            "data": str(self.data),
+        }
+
+    def stop(self) -> None:
+        """End workers, then brokers, then remove what we made."""
+        self._ending.set()
+        for worker in self.workers:
+            worker.process.release()
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(STOP_SECONDS + 1)
+        self.kafka.stop()
+        if self._own_data:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

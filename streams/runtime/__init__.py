@@ -1,0 +1,68 @@
+"""What we add to Faust, and why.
+
+Faust gives a worker its consumer group, assignor, rebalances, agents and tables. What it lacks for decisions that must
+never be lost is exact commits: stock Faust acknowledges an event whose agent failed, commits past events in flight, and
+costs 30 times a plain loop per record. So the source topics are subscribed by Faust and read by us, one *chunk* per
+poll, and handed to an ordinary Faust agent. Three rules carry the rest:
+
+1. We own the read position. Each ownership *epoch* begins with our own seek; what is dropped is read again.
+2. An offset is committable only when everything before it was finished, in order, in the same epoch.
+3. Work goes on only while the group *lease* holds: last answered heartbeat plus session time-out, less a margin.
+
+Rooms: `positions` (the bookkeeping, pure), `source` (chunks, lease, gate), `transport` (most overrides below),
+`application` (the Faust app and its channel), `watchdog` (ends a process that hangs or may not speak), `produce`
+(batches, acknowledged), `reader` (a log without a group), `config` (Faust's settings), `process` (loop, signals, exit).
+
+Overrides of faust-streaming 0.15.3 (F), aiokafka 0.14.0 (A) and mode-streaming (M). The first two are pinned; each row
+has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans on changes.
+
+| override                               | leans on                                   | why |
+|----------------------------------------|--------------------------------------------|-----|
+| `App._new_transport`,                  | F app/base.py,                             | a |
+| `Transport.Consumer`,                  | transport/drivers/aiokafka.py              |   |
+| `Consumer._new_consumer_thread`        |                                            |   |
+| `Consumer.subscribe`                   | F `Conductor._subscriber` calls it         | b |
+| `Consumer._getmany`                    | F `Consumer._wait_next_records`            | c |
+| `Consumer.wait_empty`                  | F `App._consumer_wait_empty`               | d |
+| `Consumer.on_partitions_revoked`       | F the same                                 | e |
+| `Consumer.force_commit`                | F `Consumer.commit`, `_commit`             | f |
+| `ConsumerThread.`                      | A `AIOKafkaConsumer._fetch_max_wait_ms`    | g |
+| `_create_worker_consumer`              |                                            |   |
+| `ConsumerThread.on_start` wraps        | A `GroupCoordinator._heartbeat_routine`    | h |
+| `_do_heartbeat`                        |                                            |   |
+| `ConsumerThread.on_start` wraps        | A `Fetcher._fetch_requests_routine`        | i |
+| `_proc_fetch_request`                  |                                            |   |
+| `ConsumerThread.fetch`, not `getmany`  | F `_fetch_records`,                        | j |
+|                                        | A `SubscriptionState.fetch_context`        |   |
+| `ConsumerThread.dead_part`             | A `Fetcher._fetch_task`,                   | k |
+|                                        | `GroupCoordinator._coordination_task`      |   |
+| `ChunkChannel.__anext__`, `_throw`     | F `StreamIterator`, with its setting       | l |
+|                                        | `cython_optimizations` off (the default)   |   |
+| `ChunkedApp.on_stop`,                  | F `App.on_stop`,                           | m |
+| `process.Worker._schedule_shutdown`    | M `Worker`                                 |   |
+| `Worker(override_logging=False)`       | M `Worker.default_on_first_start`          | n |
+
+a  Factories.
+b  Adds the source topics to Faust's own.
+c  Takes source records out of each poll. Copies the set of active partitions: Faust empties the live one while the other
+   thread uses it, and A `fetched_records` reads an empty set as "all partitions". Seeks itself: A `seek_to_committed`
+   moves nothing where nothing is committed.
+d  Drains the chunk in hand, for five seconds at most, and commits again when Faust's last commit only waited for an
+   earlier one.
+e  Ends the epoch after Faust's last commit.
+f  Commits finished source offsets; a failed commit doesn't count as one (in F `_commit_offsets` it does).
+g  1500 in F, so that a busy partition can wait 1.5 s behind an idle one.
+h  The lease.
+i  Paces fetches, and catches the CancelledError that A raises from its sleep after a failed fetch: it would end the
+   fetch routine and leave the process alive and dead.
+j  No seek races a fetch. Restores A's count of running fetches, without which one exception switches
+   `max_poll_interval` off for good.
+k  For the watchdog.
+l  The agent pulls chunks; F `flow_control.clear()` would discard queued ones.
+m  A hard exit after 20 s: A retries a commit for ever.
+n  F sets the root logger to DEBUG for its spinner.
+
+By settings only: `QuietMonitor` (no sums per event) and `CrashingSupervisor` (a failed agent ends the process). Left as
+they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is right; M
+gives the consumer's thread two call workers, so that a stuck commit and a stuck fetch block every other call.
+"""

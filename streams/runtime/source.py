@@ -1,0 +1,307 @@
+"""The source: the one place that hands records to the agent and knows what became of them.
+
+`transport.Consumer` offers what each poll returned; the agent takes it as a `Chunk`, works through it, and leaves its
+`with` block. Leaving is the only way to finish a chunk, and leaving by an exception never finishes it:
+
+    @app.agent(app.chunks)
+    async def joins(chunks):
+        async for chunk in chunks:
+            with chunk:
+                for partition, records in chunk.parts.items():
+                    ...
+                await outbox.send(chunk.check)      # returns when every output is acknowledged
+
+One chunk is in hand and one more may wait; a poll that would bring a third waits itself (the gate). The agent pulls:
+there is no queue in between that Faust could clear, so a chunk can't be lost on the way. All of this runs on the main
+event loop; only the `Lease` is written by the consumer's thread.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final
+
+from aiokafka.structs import TopicPartition
+
+from streams.runtime.positions import Positions, Span
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 5.0
+"""How long a rebalance or a stop waits for the chunk in hand; well under Faust's rebalance timeout of 60 s."""
+
+LEASE_POLL_SECONDS: Final = 0.05
+"""How often a waiting chunk looks whether the lease is back."""
+
+
+class FencedError(Exception):
+    """The chunk's partitions are no longer ours: write nothing more, their new owner reads them again."""
+
+
+class Lease:
+    """How long the group surely still counts us as a member.
+
+    The coordinator drops a member it has not heard from for the session timeout. Counted from the *sending* of the
+    last heartbeat it answered, and ended a margin early, our own idea of it always ends before the coordinator's.
+    Written by the consumer's thread and read by others; a float is replaced whole, so no lock is needed.
+
+    Args:
+        duration: The session timeout, in seconds.
+        margin: Seconds taken off it, for what happens between a check and the write it allows.
+    """
+
+    def __init__(self, duration: float, margin: float = 1.0) -> None:
+        if duration <= margin:
+            raise ValueError(f"a session timeout of {duration} s leaves nothing after the margin of {margin} s")
+        self._duration = duration - margin
+        self._renewed = float("-inf")
+
+    def renew(self, heard: float) -> None:
+        """A heartbeat sent at `heard` (monotonic seconds) was answered."""
+        self._renewed = heard
+
+    def left(self) -> float:
+        """Seconds that remain; zero or less once lapsed."""
+        return self._renewed + self._duration - monotonic()
+
+    def holds(self) -> bool:
+        """Whether we surely still are a member."""
+        return self.left() > 0
+
+
+class Chunk:
+    """What one poll returned of the source topics: the unit of work.
+
+    Attributes:
+        parts: `{TopicPartition: [ConsumerRecord, ...]}`, each list in the order of its offsets and not empty.
+        epoch: The ownership epoch it was read in; rises with each rebalance.
+    """
+
+    __slots__ = ("_source", "epoch", "parts", "spans")
+
+    def __init__(
+        self,
+        source: "Source",
+        epoch: int,
+        parts: Mapping[TopicPartition, list[Any]],
+        spans: Mapping[TopicPartition, Span],
+    ) -> None:
+        self._source = source
+        self.epoch = epoch
+        self.parts = parts
+        self.spans = spans
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts.values()))
+
+    def check(self) -> None:
+        """Call right before writing, and after every long wait.
+
+        Raises:
+            FencedError: The partitions are no longer ours. Let it leave the `with` block.
+
+        Ends the process when the lease has lapsed: what was handed to the producer can't be called back otherwise.
+        """
+        self._source.check(self)
+
+    def __enter__(self) -> "Chunk":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return self._source.release(self, exc)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of chunks, since the process began; all of them only rise."""
+
+    chunks: int = 0  # finished
+    records: int = 0  # finished
+    dropped: int = 0  # records read but not handed on (rebalance, pause); read again by whoever owns them then
+    stale: int = 0  # records worked through whose epoch had ended meanwhile: their new owner answers them too
+    fenced: int = 0  # chunks given up at a check
+    commits: int = 0
+    commit_failures: int = 0
+
+
+class Source:
+    """Hands chunks on, one at a time and in order, and keeps what is finished.
+
+    Args:
+        topics: Names of the source topics.
+        lease: The group lease.
+        lapsed: Called when a chunk's check finds the lease lapsed; must not return in production.
+        failed: Called once when the agent failed with a chunk in hand.
+        assigned: Called with the partitions taken on, before their first record is handed on. Main loop; must be quick.
+        forgotten: Called after an epoch's last commit: state kept for its partitions must go. Main loop; must be quick.
+
+    Attributes:
+        positions: The bookkeeping.
+        counts: What became of chunks.
+        progress_at: When a chunk was last finished, monotonic seconds.
+        hand: The chunk the agent works on, if any.
+    """
+
+    def __init__(
+        self,
+        topics: Collection[str],
+        lease: Lease,
+        *,
+        lapsed: Callable[[], None],
+        failed: Callable[[], None] = lambda: None,
+        assigned: Callable[[Collection[TopicPartition]], None] = lambda partitions: None,
+        forgotten: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.topics = frozenset(topics)
+        self.lease = lease
+        self.positions = Positions()
+        self.counts = Counts()
+        self.progress_at = monotonic()
+        self.hand: Chunk | None = None
+        self.is_open = False
+        self._waiting: Chunk | None = None
+        self._change = asyncio.Event()  # pulsed: set and cleared at once, which wakes everyone who waits just then
+        self._lapsed = lapsed
+        self._failed = failed
+        self._assigned = assigned
+        self._forgotten = forgotten
+
+    # The gate of the whole source.
+
+    def open(self) -> None:
+        """The application is ready: fetch, and hand chunks on. A new source is closed."""
+        self.is_open = True
+        self._pulse()
+
+    def close(self) -> None:
+        """Fetch and hand on nothing more. The chunk in hand finishes; positions stay."""
+        self.is_open = False
+
+    # For the agent's channel.
+
+    async def take(self) -> Chunk | None:
+        """Wait for a chunk and put it in the caller's hand.
+
+        Returns:
+            The chunk; None after `wake`, when there is something else to look at.
+
+        Raises:
+            RuntimeError: The chunk before it is still in hand: it was taken outside `with`, or by a second agent.
+        """
+        if self.hand is not None:
+            raise RuntimeError("a chunk is still in hand: use `with chunk:`, one agent, concurrency 1")
+        if self._waiting is None or not self.is_open:
+            await self._change.wait()
+        if self._waiting is None or not self.is_open:
+            return None
+        if not self.lease.holds():  # a paused process or an unreachable coordinator: hold, don't guess
+            await asyncio.sleep(LEASE_POLL_SECONDS)
+            return None
+        self.hand, self._waiting = self._waiting, None
+        self._pulse()
+        return self.hand
+
+    def wake(self) -> None:
+        """Make a waiting `take` return."""
+        self._pulse()
+
+    def check(self, chunk: Chunk) -> None:
+        """See `Chunk.check`."""
+        if chunk.epoch != self.positions.epoch:
+            raise FencedError
+        if not self.lease.holds():
+            self._lapsed()
+            raise FencedError
+
+    def release(self, chunk: Chunk, exc: BaseException | None) -> bool:
+        """The agent left its `with` block; see `Chunk.__exit__`.
+
+        Returns:
+            Whether the exception ends here, which is so only for `FencedError`.
+        """
+        if chunk is not self.hand:
+            raise RuntimeError("this chunk is not in hand")
+        self.hand = None
+        fenced = isinstance(exc, FencedError)
+        if exc is None:
+            if self.positions.finish(chunk.epoch, chunk.spans):
+                self.counts.chunks += 1
+                self.counts.records += len(chunk)
+            else:
+                self.counts.stale += len(chunk)
+            self.progress_at = monotonic()
+        else:
+            self.counts.fenced += fenced
+            self._put_back(self._waiting)
+            self._waiting = None
+            self._put_back(chunk)
+            if not fenced:
+                self.close()
+                if isinstance(exc, Exception):  # not a cancellation, which is Faust stopping its agents
+                    self._failed()
+        self._pulse()
+        return fenced
+
+    # For the consumer.
+
+    async def wait_free(self) -> None:
+        """Wait until no chunk waits: the fetcher may not run further ahead of the agent than that."""
+        while self._waiting is not None:
+            await self._change.wait()
+
+    def begin(self, offsets: Mapping[TopicPartition, tuple[int, bool]]) -> None:
+        """Take partitions on, each at (offset, whether the broker holds it as committed)."""
+        for partition, (offset, committed) in offsets.items():
+            self.positions.start(partition, offset, committed=committed)
+        self._assigned(offsets.keys())
+
+    def offer(self, records: Mapping[TopicPartition, list[Any]]) -> None:
+        """Hand on what a poll returned of partitions we own. Nothing may be waiting (see `wait_free`).
+
+        Raises:
+            TopicReplacedError: From the bookkeeping; the process should end.
+        """
+        parts: dict[TopicPartition, list[Any]] = {}
+        spans: dict[TopicPartition, Span] = {}
+        for partition, fetched in records.items():
+            accepted = self.positions.accept(partition, fetched)
+            if accepted is not None:
+                fresh, spans[partition] = accepted
+                parts[partition] = list(fresh) if fresh is not fetched else fetched
+        if parts:
+            self._waiting = Chunk(self, self.positions.epoch, parts, spans)
+            self._pulse()
+
+    async def drain(self) -> None:
+        """Start nothing new, and wait a while for the chunk in hand, so that it can still be committed."""
+        if self._waiting is not None:
+            self._put_back(self._waiting)
+            self._waiting = None
+            self._pulse()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self.hand is not None:
+                    await self._change.wait()
+        except TimeoutError:
+            log.warning("a chunk still runs after %.0f s: its records will be read again", DRAIN_SECONDS)
+
+    def forget(self) -> None:
+        """End the epoch (see `Positions.forget`)."""
+        self.positions.forget()
+        self._waiting = None
+        self._pulse()
+        self._forgotten()
+
+    def _put_back(self, chunk: Chunk | None) -> None:
+        if chunk is not None and chunk.epoch == self.positions.epoch:
+            self.positions.put_back(chunk.spans)
+            self.counts.dropped += len(chunk)
+
+    def _pulse(self) -> None:
+        self._change.set()
+        self._change.clear()

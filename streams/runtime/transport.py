@@ -1,0 +1,336 @@
+"""Faust's Kafka transport, with the source topics taken out of its hands.
+
+Faust subscribes the source topics like any other, so its assignor, its rebalances, its tables and its commit timer all
+apply. But their records never enter its conductor: `Consumer._getmany` takes them out of each poll, and the `Source`
+owns their positions. What is overridden and against which lines is listed in `streams/runtime/__init__.py`; each
+override has a test in `tests/runtime/test_pinned_faust.py` that fails when the code it leans on changes shape.
+
+Two event loops meet here. `Consumer` runs on the main loop. `ConsumerThread` runs aiokafka on a loop of its own, in its
+own thread, so that heartbeats go on while the main loop is busy; the main loop calls it through `call_thread`.
+"""
+# ruff: noqa: SLF001 - reaching into the pinned Faust and aiokafka is what this file is for
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode import Service
+
+from streams.runtime.source import Source
+
+if TYPE_CHECKING:
+    from streams.runtime.application import ChunkedApp
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.05
+"""Pause between two looks when there is nothing to fetch (closed, rebalancing)."""
+
+BEAT_SECONDS = 0.5
+"""How often the consumer's thread shows that its loop turns."""
+
+Records: TypeAlias = Mapping[TopicPartition, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """What Faust hard-codes or lacks about fetching.
+
+    Attributes:
+        max_wait_ms: How long a broker may hold a fetch that has nothing to return. Faust's 1500 makes a busy partition
+            wait behind idle ones: aiokafka keeps one fetch in flight per broker.
+        pace: Least seconds between the starts of two fetches to one broker. Without it a light load is read in chunks
+            of one record, at half a millisecond of overhead each. A fetch that waited longer at the broker is not held
+            back further, so an idle stream pays nothing.
+    """
+
+    max_wait_ms: int = 500
+    pace: float = 0.004
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's thread, with a lease, paced fetches, and seeks that can't race fetches.
+
+    Attributes:
+        beat_at: When its loop last turned, monotonic seconds; 0 before the start.
+    """
+
+    logger = logging.getLogger("faust")  # where Faust's own lines about this service go
+    app: "ChunkedApp"
+    beat_at = 0.0
+
+    async def on_start(self) -> None:
+        """Start the consumer and wrap two of its inner calls."""
+        await super().on_start()
+        self._fetching = asyncio.Lock()
+        consumer = self._ensure_consumer()
+        coordinator, fetcher = consumer._coordinator, consumer._fetcher
+        coordinator._do_heartbeat = self._leased(coordinator._do_heartbeat)
+        fetcher._proc_fetch_request = self._paced(fetcher._proc_fetch_request, self.app.fetch.pace)
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = self.app.fetch.max_wait_ms  # its fetcher is made from this at start
+        return consumer
+
+    def _leased(self, heartbeat: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+        """Renew the lease by each answered heartbeat, as of when it was sent."""
+        lease = self.app.source.lease
+
+        async def leased_heartbeat() -> bool:
+            sent = monotonic()
+            answered = await heartbeat()
+            if answered:
+                lease.renew(sent)
+            return answered
+
+        return leased_heartbeat
+
+    @staticmethod
+    def _paced(fetch: Callable[[Any, int, Any], Awaitable[bool]], pace: float) -> Callable[[Any, int, Any], Any]:
+        """At most one fetch per broker every `pace` seconds, and a cancelled fetch is no error.
+
+        aiokafka cancels pending fetches when partitions go, and expects them to return False. After a failed request it
+        sleeps outside its own guard; the CancelledError from there would end the fetch routine, and mode would then
+        wait for the thread for ever.
+        """
+        started: dict[int, float] = {}
+
+        async def paced_fetch(assignment: Any, node: int, request: Any) -> bool:
+            try:
+                early = started.get(node, 0.0) + pace - monotonic()
+                if early > 0:
+                    await asyncio.sleep(early)
+                started[node] = monotonic()
+                return await fetch(assignment, node, request)
+            except asyncio.CancelledError:
+                return False
+
+        return paced_fetch
+
+    @Service.task
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            self.beat_at = monotonic()
+            await self.sleep(BEAT_SECONDS)
+
+    def dead_part(self) -> str | None:
+        """Name of a part of the consumer that has ended though it should run; any thread may ask."""
+        if self._thread is None or self._consumer is None or self.should_stop:
+            return None
+        parts = {
+            "thread": not self._thread.is_alive(),
+            "fetcher": self._consumer._fetcher is not None and self._consumer._fetcher._fetch_task.done(),
+            "coordinator": self._consumer._coordinator is not None
+            and self._consumer._coordinator._coordination_task.done(),
+        }
+        return next((name for name, dead in parts.items() if dead), None)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """A finished join is as good as a heartbeat."""
+        self.app.source.lease.renew(monotonic())
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def start_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, bool]]:
+        """Where to begin: by partition (offset, whether it is committed). Main loop."""
+        offsets: dict[TopicPartition, tuple[int, bool]] = await self.call_thread(self._start_offsets, partitions)
+        return offsets
+
+    async def _start_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, bool]]:
+        consumer = self._ensure_consumer()
+        first, last, committed = await asyncio.gather(
+            consumer.beginning_offsets(partitions),
+            consumer.end_offsets(partitions),
+            asyncio.gather(*map(consumer.committed, partitions)),
+        )
+        begin_at = first if self.app.conf.consumer_auto_offset_reset == "earliest" else last
+        offsets: dict[TopicPartition, tuple[int, bool]] = {}
+        for partition, offset in zip(partitions, committed, strict=True):
+            if offset is not None and first[partition] <= offset <= last[partition]:
+                offsets[partition] = offset, True
+                continue
+            if offset is not None:
+                log.error(
+                    "%s[%d]: the committed offset %d lies outside the log (%d to %d); reading from %d",
+                    *partition, offset, first[partition], last[partition], begin_at[partition],
+                )  # fmt: skip
+            offsets[partition] = begin_at[partition], False
+        return offsets
+
+    async def fetch(self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]) -> Records:
+        """Seek, then fetch what is there of `active` (not empty), waiting up to `patience` s for the first. Main loop.
+
+        Raises:
+            IllegalStateError: A partition to seek is no longer assigned; none of it was fetched.
+        """
+        records: Records = await self.call_thread(self._seek_and_fetch, active, patience, seeks)
+        return records
+
+    async def _seek_and_fetch(
+        self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]
+    ) -> Records:
+        async with self._fetching:  # a fetch whose caller was cancelled runs to its end before anyone seeks
+            consumer = self._ensure_consumer()
+            for partition, offset in seeks.items():
+                consumer.seek(partition, offset)
+            subscriptions = consumer._fetcher._subscriptions
+            fetches = subscriptions._fetch_count
+            try:
+                records: Records = await self._fetch_records(
+                    consumer, active, timeout=patience, max_records=consumer._max_poll_records
+                )
+            finally:
+                # aiokafka forgets to count down when a fetch raises, and never checks max_poll_interval again
+                subscriptions._fetch_count = fetches
+            return records
+
+    async def stay(self) -> None:
+        """Count as polling though nothing is fetched, so that max_poll_interval does not end our membership."""
+        await self.call_thread(self._stay)
+
+    async def _stay(self) -> None:
+        with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
+            pass
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, less the records of the source topics."""
+
+    logger = logging.getLogger("faust")
+    app: "ChunkedApp"
+    _thread: ConsumerThread
+
+    @property
+    def source(self) -> Source:
+        """The application's source."""
+        return self.app.source
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to Faust's topics and the source's."""
+        await super().subscribe({*topics, *self.source.topics})
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - Faust passes these by name
+    ) -> dict[TopicPartition, list[Any]]:
+        """Poll, keep the source's records, return the others to Faust."""
+        await self.source.wait_free()
+        # A copy: Faust empties the live set on revocation, and aiokafka reads an empty set as "all partitions".
+        active = {TopicPartition(*tp) for tp in active_partitions or ()}
+        mine = {partition for partition in active if partition.topic in self.source.topics}
+        if not self.source.is_open:
+            active -= mine
+            mine = set()
+        if not self.flow_active or not active:
+            await asyncio.sleep(IDLE_SECONDS)
+            await self._thread.stay()
+            return {}
+        records = await self._poll(active, mine, patience=timeout)
+        ours = {
+            partition: records.pop(partition) for partition in list(records) if partition.topic in self.source.topics
+        }
+        if ours:
+            self._offer(ours)
+        return records
+
+    async def _poll(
+        self, active: set[TopicPartition], mine: set[TopicPartition], patience: float
+    ) -> dict[TopicPartition, list[Any]]:
+        """Fetch, with our own seeks first. Records of an epoch that ended meanwhile are dropped here."""
+        positions = self.source.positions
+        epoch = positions.epoch
+        try:
+            fresh = mine - positions.next.keys()
+            if fresh:
+                offsets = await self._thread.start_offsets(fresh)
+                if positions.epoch != epoch:
+                    return {}
+                self.source.begin(offsets)
+            records = dict(await self._thread.fetch(active, patience, positions.take_rewinds(mine)))
+        except (IllegalStateError, AssertionError) as exc:  # the partitions went while we asked
+            log.info("poll given up: %r", exc)
+            if positions.epoch == epoch:
+                positions.distrust(mine)
+            await asyncio.sleep(IDLE_SECONDS)
+            return {}
+        except BaseException:  # Faust cancels its fetcher: the fetch goes on without us, and its records are lost
+            if positions.epoch == epoch:
+                positions.distrust(mine)
+            raise
+        if positions.epoch != epoch:  # the new epoch begins with seeks of its own
+            return {partition: part for partition, part in records.items() if partition.topic not in self.source.topics}
+        return records
+
+    def _offer(self, records: dict[TopicPartition, list[Any]]) -> None:
+        """Hand on what is still wanted; the rest is read again."""
+        source = self.source
+        wanted = {}
+        for partition, fetched in records.items():
+            if self.flow_active and source.is_open and partition in self._active_partitions:
+                wanted[partition] = fetched
+            else:
+                source.counts.dropped += len(fetched)
+                source.positions.distrust([partition])
+        source.offer(wanted)
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Records known to be in each owned source partition that are not finished yet. Any thread may ask."""
+        lags = {}
+        for partition, done in self.source.positions.done.copy().items():
+            try:
+                highwater = self._thread.highwater(partition)
+            except (IllegalStateError, AssertionError, AttributeError):  # being revoked just now
+                continue
+            if highwater is not None:
+                lags[partition] = max(0, highwater - done)
+        return lags
+
+    async def wait_empty(self) -> None:
+        """Faust calls this on revocation and on stop: finish the chunk in hand, then commit."""
+        await self.source.drain()
+        await super().wait_empty()
+        if self.source.positions.committable():  # its commit may have waited for one that began before the drain
+            await self.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Everything is revoked (the protocol is eager): drain and commit, then end the epoch."""
+        try:
+            await super().on_partitions_revoked(revoked)
+        finally:
+            self.source.forget()
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit Faust's own topics, then what is finished of the source.
+
+        The outputs of a finished chunk are acknowledged, so no flush comes between. The thread drops partitions no
+        longer assigned; the broker refuses a commit of a generation that is over.
+        """
+        committed: bool = await super().force_commit(topics, start_new_transaction)
+        positions, counts = self.source.positions, self.source.counts
+        epoch, offsets = positions.epoch, positions.committable()
+        if offsets:
+            if await self._commit(offsets):
+                positions.confirm(epoch, offsets)
+                counts.commits += 1
+                committed = True
+            else:
+                counts.commit_failures += 1
+        return committed
+
+
+class Transport(driver.Transport):
+    """Makes our consumer."""
+
+    Consumer = Consumer

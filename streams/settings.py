@@ -1,0 +1,65 @@
+"""The environment, read once into one frozen ``Settings``. Every variable is ``DOORWARD_`` and the field's name.
+
+``doorward config show`` prints them with secrets masked; ``doorward run`` refuses to start on a bad one and names it.
+"""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from streams.wire.cloudevents import MAX_BYTES
+
+
+def _worker_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Settings(BaseSettings):
+    """Everything a worker or a command takes from its environment."""
+
+    model_config = SettingsConfigDict(env_prefix="DOORWARD_", frozen=True, extra="forbid")
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT] of the brokers.")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed the brokers' certificates.")
+
+    group: str = Field(
+        "doorward", min_length=1, description="The consumer group; all workers of a deployment share it."
+    )
+    worker: str = Field(
+        default_factory=_worker_id, min_length=1, description="This worker's id: the group member's client id."
+    )
+    data: Path = Field(Path(".doorward/worker"), description="A folder of this worker's own: RocksDB lives in it.")
+
+    trust: Path | None = Field(None, description="JWK Set of the keys that may sign policy documents.")
+    audience: str = Field("doorward", min_length=1, description="This deployment's name in signed documents.")
+    contest: str | None = Field(None, description="Where a refused person can contest, when the document doesn't say.")
+    geo: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="MMDB files, in order of precedence, separated as in PATH; none: the shipped country snapshot."
+    )
+
+    max_event_bytes: int = Field(MAX_BYTES, ge=1024, le=16 * MAX_BYTES, description="Largest event, in bytes.")
+    session_timeout: float = Field(10.0, ge=1.0, le=300.0, description="Seconds without heartbeat until expelled.")
+    commit_interval: float = Field(0.5, gt=0.0, le=60.0, description="Seconds between offset commits.")
+    fetch_pace: float = Field(0.004, ge=0.0, le=1.0, description="Least seconds between two fetches from one broker.")
+    stall_timeout: float = Field(30.0, ge=2.0, description="Seconds without progress until a hung worker ends itself.")
+    fuse_share: float = Field(0.05, gt=0.0, le=1.0, description="Share of `internal` dead letters that blows the fuse.")
+    fuse_sample: int = Field(100, ge=1, description="Least events before the fuse may blow.")
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(0, ge=0, le=65535, description="0: any free port, logged at the start.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("geo", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return value

@@ -1,0 +1,281 @@
+"""The text of policy files to plain JSON values, each with its place; nothing here knows what a document means.
+
+YAML is read by ``yaml12``; JSON here, just as strictly (ruling 18). Reading goes on after a mistake and collects
+every one (ruling 19). Files come from strangers, so size and depth are bounded before anything recurses.
+"""
+
+import os
+import re
+import stat
+from json import JSONDecodeError, JSONDecoder
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import orjson
+
+from streams.wire import yaml12
+from streams.wire.yaml12 import MAX_DEPTH
+
+MAX_FILE: Final = 16 * 2**20
+"""Bytes in a file: a hundred thousand documents of the usual size, and still read at once without harm."""
+
+SIGNED: Final = ".jws.json"
+TESTS: Final = ".test.yaml"
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a document begins: its file, and its line from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """One thing that keeps a file, or a document in it, from being read.
+
+    Attributes:
+        file: as the user named it.
+        line: from 1, or None where the trouble has no place in the text.
+        column: in characters from 1, or None.
+        message: what is wrong.
+    """
+
+    file: str
+    line: int | None
+    column: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None) + (
+            f": {self.message}"
+        )
+
+
+class FolderUnavailable(Exception):
+    """There is no such folder, or it cannot be listed. The message is one line for people."""
+
+
+class NotJson(ValueError):
+    """Not the strict JSON that documents are made of.
+
+    Attributes:
+        line: from 1, or None.
+        column: from 1, or None.
+    """
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line, self.column = line, column
+
+
+Placed: TypeAlias = tuple[Any, Place]
+"""A plain JSON value and where it stands."""
+
+
+# -- files and folders -------------------------------------------------------------------------------------------
+
+
+def read_folder(folder: str | Path) -> tuple[list[Placed], list[Unreadable]]:
+    """The unsigned documents of a folder and its subfolders, in the order of their names (ruling 19).
+
+    Hidden files and folders are left out, as are ``*.test.yaml`` and signed documents.
+
+    Raises:
+        FolderUnavailable: no such folder, or no right to list it.
+    """
+    documents: list[Placed] = []
+    files, problems = _files(folder, signed=False)
+    for file in files:
+        found, wrong = read_file(file)
+        documents += found
+        problems += wrong
+    return documents, sorted(problems, key=lambda problem: problem.file)
+
+
+def read_signed_folder(folder: str | Path) -> tuple[list[tuple[bytes, Place]], list[Unreadable]]:
+    """The bytes of every signed document (``*.jws.json``) of a folder and its subfolders.
+
+    Raises:
+        FolderUnavailable: no such folder, or no right to list it.
+    """
+    documents: list[tuple[bytes, Place]] = []
+    files, problems = _files(folder, signed=True)
+    for file in files:
+        data = read_bytes(file)
+        if isinstance(data, Unreadable):
+            problems.append(data)
+        else:
+            documents.append((data, Place(str(file), 1)))
+    return documents, problems
+
+
+def read_file(path: str | Path) -> tuple[list[Placed], list[Unreadable]]:
+    """The documents of one file: JSON if its name ends in ``.json``, else YAML."""
+    data = read_bytes(path)
+    if isinstance(data, Unreadable):
+        return [], [data]
+    return read(data, str(path))
+
+
+def read_bytes(path: str | Path) -> bytes | Unreadable:
+    """What a file holds, or why it cannot be had; never more than ``MAX_FILE``."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except OSError as exc:
+        return Unreadable(str(path), None, None, f"cannot be read: {exc.strerror or exc}")
+    if len(data) > MAX_FILE:
+        return Unreadable(str(path), None, None, f"is larger than {MAX_FILE // 2**20} MiB")
+    return data
+
+
+def _files(folder: str | Path, *, signed: bool) -> tuple[list[Path], list[Unreadable]]:
+    files: list[Path] = []
+    problems: list[Unreadable] = []
+    seen: set[str] = set()  # folders may be linked, even in a circle
+
+    def walk(directory: Path) -> None:
+        real = os.path.realpath(directory)
+        if real in seen:
+            return
+        seen.add(real)
+        for entry in sorted(directory.iterdir()):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                try:
+                    walk(entry)
+                except OSError as exc:
+                    problems.append(Unreadable(str(entry), None, None, f"cannot be listed: {exc.strerror}"))
+            elif _wanted(entry.name, signed=signed):
+                if entry.exists() and not stat.S_ISREG(entry.stat().st_mode):  # a pipe would be waited on for ever
+                    problems.append(Unreadable(str(entry), None, None, "is not a regular file"))
+                else:
+                    files.append(entry)
+
+    try:
+        walk(Path(folder))
+    except OSError as exc:
+        raise FolderUnavailable(f"{folder}: {exc.strerror or exc}") from None
+    return files, problems
+
+
+def _wanted(name: str, *, signed: bool) -> bool:
+    if signed or name.endswith(SIGNED):
+        return signed and name.endswith(SIGNED)
+    return name.endswith(_SUFFIXES) and not name.endswith(TESTS)
+
+
+def read(data: bytes, file: str) -> tuple[list[Placed], list[Unreadable]]:
+    """The documents in a file's bytes, and everything that keeps others from being read.
+
+    UTF-8, with or without a byte order mark. A JSON file holds one document or an array of them, a YAML file one or
+    more documents.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        return [], [Unreadable(file, line, None, f"is not UTF-8 (byte 0x{data[exc.start]:02x})")]
+    documents, problems = _read_json(text, file) if file.endswith(".json") else _read_yaml(text, file)
+    if not documents and not problems and text.strip() != "[]":
+        problems.append(Unreadable(file, None, None, "holds no document"))
+    return documents, problems
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------
+
+
+class _Duplicate(ValueError):
+    """A key stands twice in one object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() is for its effect
+        raise _Duplicate(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+_DECODER: Final = JSONDecoder(object_pairs_hook=_once)
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+
+
+def strict_json(data: bytes) -> Any:
+    """One JSON value, read so that no two readers can differ.
+
+    Invalid UTF-8, lone surrogates, NaN, numbers beyond a double, duplicate keys and more than ``MAX_DEPTH``
+    containers in one another are refused.
+
+    Raises:
+        NotJson: any of these.
+    """
+    _check_json(data)
+    try:
+        return _DECODER.decode(data.decode())
+    except _Duplicate as exc:
+        raise NotJson(str(exc)) from None
+    except ValueError as exc:  # an integer of thousands of digits
+        raise NotJson(str(exc)) from None
+
+
+def _check_json(data: bytes) -> None:
+    """What orjson refuses, and depth, before anything that recurses sees the text. Raises NotJson."""
+    try:
+        value = orjson.loads(data)
+    except JSONDecodeError as exc:
+        if "depth" in exc.msg or "recursion" in exc.msg:  # orjson's own bound, 1024
+            raise NotJson(f"more than {MAX_DEPTH} containers in one another") from None
+        raise NotJson(f"not JSON: {exc.msg}", exc.lineno, exc.colno) from None
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return
+        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+    raise NotJson(f"more than {MAX_DEPTH} containers in one another")
+
+
+def _read_json(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
+    documents: list[Placed] = []
+    problems: list[Unreadable] = []
+    if not text.strip():
+        return documents, problems
+    try:
+        _check_json(text.encode())
+    except NotJson as exc:
+        return [], [Unreadable(file, exc.line, exc.column, str(exc))]
+    at = _skip(text, 0)
+    array = text[at] == "["
+    if array:
+        at = _skip(text, at + 1)
+    line, counted = 1, 0
+    while at < len(text) and text[at] != "]":
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, at = _DECODER.raw_decode(text, at)
+        except ValueError as exc:
+            problems.append(Unreadable(file, line, None, str(exc)))
+            break  # where the next document begins is not known
+        documents.append((value, Place(file, line)))
+        at = _skip(text, at)
+        if array and text[at] == ",":
+            at = _skip(text, at + 1)
+    return documents, problems
+
+
+def _read_yaml(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
+    documents, faults = yaml12.load(text)
+    return [(value, Place(file, line)) for value, line in documents], [Unreadable(file, *fault) for fault in faults]
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at

@@ -1,0 +1,306 @@
+"""Signed documents: JWS General JSON Serialization (RFC 7515 §7.2.1) with Ed25519 keys, through joserfc.
+
+    {"payload": BASE64URL(document), "signatures": [{"protected": BASE64URL(header), "signature": BASE64URL}, ...]}
+
+The profile is narrow on purpose. Of every signature, known or not, the protected header holds exactly ``alg``
+(``Ed25519``; the older name ``EdDSA`` is read too, never written), ``kid``, ``typ`` (``TYP``) and ``aud``, the
+deployment's audience, so that what was signed for another purpose or deployment counts for nothing here. There is no
+unprotected header and no other member anywhere: all that is not signed is refused rather than ignored, so that no two
+readers can differ on what a record of the policy log says. ``crit``, ``b64``, ``jwk``, ``jku`` and ``x5c`` fall with
+the rest.
+
+- A signature by a kid that the trust set does not know is passed over; at least one must be known.
+- A signature by a known kid that does not verify refuses the whole: somebody tampered.
+- Two signatures by one kid count once. Whether two *holders* signed is the charter's question, not this module's.
+
+joserfc checks the signatures; shapes, duplicate keys, sizes and depth are checked here before it sees anything.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import GuestProtocol, OKPKey
+from joserfc.jws import JWSRegistry
+from joserfc.registry import HeaderParameter
+
+from streams.core.charter import Signer
+from streams.core.policy import MAX_NAME
+from streams.wire.documents import NotJson, strict_json
+from streams.wire.keys import PrivateKey
+from streams.wire.trust import ALGORITHMS, TrustedKey, TrustSet
+
+TYP: Final = "doorward-policy+jws"
+MAX_SIGNED: Final = 1_000_000
+"""Bytes in a signed document: with its key and Kafka's own bytes it goes into the 1,048,588 that a broker takes."""
+MAX_SIGNATURES: Final = 16
+"""A service document needs two; each costs a verification."""
+MAX_AUDIENCE: Final = 128
+"""Characters of an audience."""
+MAX_HEADER: Final = 8192
+"""Characters of an encoded protected header: more than the longest audience and kid, escaped, come to."""
+_HEADER: Final = frozenset(("alg", "kid", "typ", "aud"))
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+
+
+class BadSignature(Exception):
+    """Bytes that are no signed document of this deployment.
+
+    Attributes:
+        code: stable: ``too-large``, ``not-jws``, ``header``, ``alg``, ``typ``, ``audience``, ``untrusted``,
+            ``signature`` or ``payload``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """A document whose every known signature holds.
+
+    Attributes:
+        payload: the document as plain JSON values.
+        payload_bytes: as they were signed.
+        keys: the trusted keys that signed, each once, by kid.
+        sha256: ``sha256:`` and the hex digest of the signed document's bytes as they stood in the record or file.
+    """
+
+    payload: dict[str, Any]
+    payload_bytes: bytes
+    keys: tuple[TrustedKey, ...]
+    sha256: str
+
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """Who signed, for the charter."""
+        return tuple(key.signer for key in self.keys)
+
+
+class _Registry(JWSRegistry):
+    """joserfc's rules with our header and our sizes; its own payload limit (128,000) is below a Kafka record's."""
+
+    max_header_length = MAX_HEADER
+    max_payload_length = MAX_SIGNED
+
+    def get_alg(self, name: str) -> Any:
+        """The one algorithm under either name: joserfc warns at each use of the older."""
+        return super().get_alg(ALGORITHMS[0] if name in ALGORITHMS else name)
+
+
+_REGISTRY: Final = _Registry({"aud": HeaderParameter("Audience", "str", True)}, algorithms=ALGORITHMS)
+
+
+def digest_of(raw: bytes) -> str:
+    """How a signed document is named in receipts and status events (ruling 36): ``sha256:`` and hex digits."""
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+# -- signing -----------------------------------------------------------------------------------------------------
+
+
+def sign(document: Mapping[str, Any], keys: Sequence[PrivateKey], audience: str) -> bytes:
+    """Sign a document.
+
+    Args:
+        document: plain JSON values; the order of its keys is kept.
+        keys: at least one; the signatures stand in this order.
+        audience: the deployment's, 1 to ``MAX_AUDIENCE`` characters.
+
+    Returns:
+        The signed document. Ed25519 has no randomness: the same arguments give the same bytes.
+
+    Raises:
+        BadSignature: ``too-large``, or ``payload`` where a value has no place in JSON.
+    """
+    try:
+        payload = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise BadSignature("payload", f"cannot be written as JSON: {exc}") from None
+    return _serialised(_encode(payload), [], payload, keys, audience)
+
+
+def countersign(raw: bytes, keys: Sequence[PrivateKey], audience: str) -> bytes:
+    """Add signatures to a signed document, so that approvers need not bring their keys to one place.
+
+    The payload and the signatures that stand are kept as they are and not verified; ``verify`` does that.
+
+    Raises:
+        BadSignature: as ``verify`` would, but for trust and signatures; ``signature`` where a key has signed already.
+    """
+    payload, entries = _outer(raw)
+    payload_bytes = _decoded(payload, "payload", "the payload")
+    present = {_header(entry, audience)["kid"] for entry in entries}
+    for key in keys:
+        if key.kid in present:
+            raise BadSignature("signature", f"{key.kid} has signed it already")
+    return _serialised(payload, entries, payload_bytes, keys, audience)
+
+
+def _serialised(
+    payload: str, present: list[dict[str, str]], payload_bytes: bytes, keys: Sequence[PrivateKey], audience: str
+) -> bytes:
+    if not 1 <= len(audience) <= MAX_AUDIENCE:
+        raise BadSignature("audience", f"an audience has 1 to {MAX_AUDIENCE} characters")
+    by_kid = {key.kid: key.key for key in keys}
+
+    def key_of(member: GuestProtocol) -> OKPKey:
+        return by_kid[member.headers()["kid"]]
+
+    members: list[jws.HeaderDict] = [
+        {"protected": {"alg": ALGORITHMS[0], "kid": kid, "typ": TYP, "aud": audience}} for kid in by_kid
+    ]
+    if len(payload_bytes) > MAX_SIGNED:  # before joserfc, whose error would be another
+        raise BadSignature("too-large", f"a signed document has at most {MAX_SIGNED:,} bytes")
+    made = jws.serialize_json(members, payload_bytes, key_of, registry=_REGISTRY)
+    signatures = [*present, *({"protected": s["protected"], "signature": s["signature"]} for s in made["signatures"])]
+    raw = json.dumps({"payload": payload, "signatures": signatures}, separators=(",", ":")).encode()
+    if len(raw) > MAX_SIGNED:
+        raise BadSignature("too-large", f"signed it has {len(raw):,} bytes; at most {MAX_SIGNED:,} go into a record")
+    return raw
+
+
+# -- verifying ---------------------------------------------------------------------------------------------------
+
+
+def verify(raw: bytes, trust: TrustSet, audience: str, *, published_at: int | None = None) -> Verified:
+    """Check a signed document.
+
+    Args:
+        raw: as it stands in the record or file.
+        trust: whose signatures count.
+        audience: the deployment's.
+        published_at: when the log took it in, ms since the epoch, or None for a file. A revoked key counts only for
+            what was published before its revocation.
+
+    Raises:
+        BadSignature: it is none of ours, or somebody tampered.
+    """
+    payload, entries = _outer(raw)
+    found: dict[str, TrustedKey] = {}
+    known: list[dict[str, str]] = []
+    unknown: list[str] = []
+    for entry in entries:
+        kid = _header(entry, audience)["kid"]
+        key = trust.keys.get(kid)
+        if key is None or not key.stands(published_at):
+            unknown.append(kid if key is None else f"{kid} (revoked)")
+        else:
+            found[kid] = key
+            known.append(entry)
+    if not found:
+        raise BadSignature("untrusted", f"no key of the trust set signed it, only {', '.join(unknown)}")
+
+    def key_of(member: GuestProtocol) -> OKPKey:
+        return found[member.headers()["kid"]].public
+
+    payload_bytes = _decoded(payload, "payload", "the payload")
+    try:
+        value = cast("jws.GeneralJSONSerialization", {"payload": payload, "signatures": known})
+        jws.deserialize_json(value, key_of, registry=_REGISTRY)
+    except (JoseError, ValueError):
+        raise BadSignature("signature", f"a signature by {', '.join(found)} does not verify") from None
+    return Verified(_document(payload_bytes), payload_bytes, tuple(found[kid] for kid in sorted(found)), digest_of(raw))
+
+
+def payload_of(raw: bytes) -> bytes:
+    """The document inside a signed one, as it was signed; verifies nothing. Raises BadSignature."""
+    return _decoded(_outer(raw)[0], "not-jws", "the payload")
+
+
+def unverified(raw: bytes, audience: str) -> dict[str, Any]:
+    """The document that stands in a signed one, whoever signed it: for showing and checking, never for obeying.
+
+    Raises:
+        BadSignature: as ``verify`` would, but for trust and signatures.
+    """
+    payload, entries = _outer(raw)
+    for entry in entries:
+        _header(entry, audience)
+    return _document(_decoded(payload, "payload", "the payload"))
+
+
+def _document(payload: bytes) -> dict[str, Any]:
+    try:
+        document = strict_json(payload)
+    except NotJson as exc:
+        raise BadSignature("payload", f"the payload is {exc}") from None
+    if not isinstance(document, dict):
+        raise BadSignature("payload", "the payload is not one JSON object")
+    return document
+
+
+def _outer(raw: bytes) -> tuple[str, list[dict[str, str]]]:
+    """The payload as encoded, and the signatures' members. Raises BadSignature."""
+    if len(raw) > MAX_SIGNED:
+        raise BadSignature("too-large", f"has {len(raw):,} bytes; a signed document has at most {MAX_SIGNED:,}")
+    try:
+        value = strict_json(raw)
+    except NotJson as exc:
+        raise BadSignature("not-jws", str(exc)) from None
+    if not isinstance(value, dict):
+        raise BadSignature("not-jws", "is not a JSON object")
+    if "signature" in value or "protected" in value:
+        raise BadSignature("not-jws", "is the flattened serialization; the general one is wanted")
+    if value.keys() != {"payload", "signatures"} or not isinstance(value["payload"], str):
+        raise BadSignature("not-jws", "wants exactly payload, a string, and signatures")
+    entries = value["signatures"]
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_SIGNATURES:
+        raise BadSignature("not-jws", f"wants 1 to {MAX_SIGNATURES} signatures")
+    for entry in entries:
+        if isinstance(entry, dict) and "header" in entry:
+            raise BadSignature("header", "has an unprotected header; what is not signed is not taken")
+        if not isinstance(entry, dict) or entry.keys() != {"protected", "signature"}:
+            raise BadSignature("not-jws", "a signature has exactly protected and signature")
+        if not all(isinstance(part, str) for part in entry.values()):
+            raise BadSignature("not-jws", "protected and signature are strings")
+        _decoded(entry["signature"], "signature", "a signature")
+    return value["payload"], entries
+
+
+def _header(entry: Mapping[str, str], audience: str) -> dict[str, str]:
+    """A signature's protected header, held to the profile. Raises BadSignature."""
+    if len(entry["protected"]) > MAX_HEADER:
+        raise BadSignature("header", f"a protected header has at most {MAX_HEADER} characters")
+    try:
+        header = strict_json(_decoded(entry["protected"], "header", "a protected header"))
+    except NotJson as exc:
+        raise BadSignature("header", f"a protected header is {exc}") from None
+    if not isinstance(header, dict):
+        raise BadSignature("header", "a protected header is not a JSON object")
+    # the algorithm first: "none" or a shared secret is what a reader of the log should be told of
+    if header.get("alg") not in ALGORITHMS:
+        raise BadSignature("alg", f"alg must be {ALGORITHMS[0]}, not {header.get('alg')!r}")
+    if strangers := header.keys() - _HEADER:
+        raise BadSignature("header", f"a protected header may not have {min(strangers)!r}")
+    if header.get("typ") != TYP:
+        raise BadSignature("typ", f"typ must be {TYP}, not {header.get('typ')!r}")
+    if header.get("aud") != audience:
+        raise BadSignature("audience", f"signed for the audience {header.get('aud')!r}, not {audience!r}")
+    if not isinstance(header.get("kid"), str) or not 1 <= len(header["kid"]) <= MAX_NAME:
+        raise BadSignature("header", f"a protected header has no kid of 1 to {MAX_NAME} characters")
+    return header
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str, code: str, what: str) -> bytes:
+    """The bytes of unpadded base64url in its one canonical form: no two texts of a signature are the same bytes."""
+    try:
+        if not _BASE64URL.fullmatch(text):
+            raise binascii.Error
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        data = None
+    if data is None or _encode(data) != text:
+        raise BadSignature(code, f"{what} is not base64url without padding")
+    return data
