@@ -72,7 +72,7 @@ class Geo:
     def open(cls, paths: Sequence[Path], vocabulary: Vocabulary) -> "Geo":
         """Open files, first ones weighing most; no path means that nothing is known of any address.
 
-        Blocks: about 50 ms for the shipped snapshot, seconds for a large city file.
+        Blocks: some 20 ms for the shipped snapshot, seconds for a large city file.
 
         Raises:
             GeoUnavailable: a file is unreadable, not an MMDB file, or damaged.

@@ -101,7 +101,7 @@ def _subdivision(record: Mapping[str, Any], country: str | None, vocabulary: Voc
     listed = record.get("subdivisions")
     widest = _inner(listed[0], "iso_code") if isinstance(listed, list) and listed else None
     for code in (widest, record.get("state1"), record.get("region"), record.get("subdivision")):
-        if found := _first(vocabulary.subdivisions, code, f"{country}-{code}"):
+        if code and (found := _first(vocabulary.subdivisions, code, f"{country}-{code}")):
             return found
     return None
 
@@ -126,7 +126,7 @@ def _asn(record: Mapping[str, Any]) -> int | None:
 def _connection(record: Mapping[str, Any]) -> int | None:
     """The possible connections as bits; 0 where the record finds nothing; None where it says what we can't read."""
     said = record.get("connection")
-    held = {connection for flag, connection in _FLAGS.items() if _is_set(record.get(flag))}
+    held = {_FLAGS[flag] for flag in _FLAGS.keys() & record.keys() if _is_set(record[flag])}
     if isinstance(said, str):
         held.add(said)
     if _is_set(record.get("is_anonymous")) and not held & _FINER:

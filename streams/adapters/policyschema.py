@@ -82,7 +82,7 @@ def policy_schema() -> Schema:
                 [field for field in FIELDS if field in charter.SERVICE_FIELDS],
                 "All fields named must hold. Territories and connection classes only: a service document is general.",
             ),
-            "values": {field: _condition(field) for field in FIELDS},
+            **{f"{field}Condition": _condition(field) for field in FIELDS},
             "verdict": {"enum": list(VERDICTS), "description": "Least strict first."},
             "time": {**_TIME, "description": "RFC 3339, with an offset."},
         },
@@ -193,7 +193,7 @@ def _when(fields: Iterable[str], about: str) -> Schema:
     return {
         "description": f"{about} Left out: matches all.",
         "type": "object",
-        "properties": {field: {"$ref": f"#/$defs/values/{field}"} for field in fields},
+        "properties": {field: _ref(f"{field}Condition") for field in fields},
         "additionalProperties": False,
         "minProperties": 1,
     }

@@ -6,7 +6,7 @@ import typer
 
 from streams import __version__
 from streams.adapters.iso import vocabulary
-from streams.cli import config, decide, dev, keys, policy, run, topics
+from streams.cli import config, decide, demo, dev, keys, policy, run, topics
 
 app = typer.Typer(
     name="doorward",
@@ -15,9 +15,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("dev")(dev.dev)
 app.command("run")(run.run)
 app.command("decide")(decide.decide)
+app.command("load")(demo.load)
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")

@@ -134,7 +134,7 @@ class Sandbox:
         self.data = data or Path(tempfile.mkdtemp(prefix="doorward-"))
         self.authority = establish(self.data / "keys", accounts)
         self._brokers = brokers
-        self._partitions = partitions
+        self.partitions = partitions
         self._wanted = workers
         self._clock_shift = clock_shift
         self._say = say
@@ -183,7 +183,7 @@ class Sandbox:
 
     async def _make_topics(self) -> None:
         async with topics.connected(self.bootstrap) as admin:
-            await topics.apply(admin, topics.load_manifest(), replication=self._brokers, partitions=self._partitions)
+            await topics.apply(admin, topics.load_manifest(), replication=self._brokers, partitions=self.partitions)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Both need Python >= 3.11, make and a network the first time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint fast cover bench lock clean
+
+help:  ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.made  ## Make .venv from the lock file, with hashes.
+
+$(VENV)/.made: requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Doorward needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: env  ## See the main job work, on a real Kafka, and checked. DEMO="--json" for machines.
+	@$(BIN)/doorward demo $(DEMO)
+
+test: lint cover  ## Everything: lint, types, all tests. Prints pytest's summary last.
+	@$(BIN)/python -m pytest -q --ignore=tests/core --ignore=tests/charter
+
+lint: env  ## ruff, mypy.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+cover: env  ## The pure core's tests, and its 100 % branch coverage.
+	@$(BIN)/coverage run -m pytest -q tests/core tests/charter tests/test_cases.py
+	@$(BIN)/coverage report
+
+fast: env  ## Only what needs no broker.
+	@$(BIN)/python -m pytest -q -m "not broker"
+
+lock:  ## Write the lock files anew; needs uv. They carry names, versions and hashes only.
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --extra dev --group test -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## Remove what this file made.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
