@@ -15,9 +15,10 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams import __version__
-from streams.adapters import kafka, logs, topics
+from streams.adapters import logs, topics
 from streams.adapters.geo import Geo, GeoUnavailable, shipped
 from streams.adapters.iso import vocabulary
+from streams.adapters.kafka import Connection, CredentialsUnavailable
 from streams.adapters.metrics import Metrics
 from streams.adapters.policytable import PolicyTable, TableUnavailable
 from streams.agents.decider import Decider
@@ -70,7 +71,8 @@ class Worker:
         self.metrics = Metrics()
         self.geo = _open_geo(settings)
         self.trust = _read_trust(settings)
-        self.partitions = _check_broker(settings)
+        self.connection = _connection(settings)
+        self.partitions = _check_broker(self.connection)
         self.index = Index()
         self.table = _open_table(settings)
         engine = __version__ if not clock_shift else f"{__version__} (clock {clock_shift / 3_600_000:+g}h)"
@@ -104,7 +106,7 @@ class Worker:
                 client_id=settings.worker,
                 data_dir=settings.data / "faust",
                 session_timeout=settings.session_timeout,
-                credentials=kafka.faust_credentials(settings),
+                credentials=self.connection.faust_credentials(),
             ),
         )
         agent = JoinsAgent(
@@ -167,7 +169,7 @@ class Worker:
             await reader.stop()
 
     async def _policy_reader(self) -> LogReader:
-        options = kafka.client_options(self.settings)
+        options = self.connection.client_options()
         try:
             reader = LogReader(POLICIES, self._on_policies, **options)
             await reader.start(self.follower.warm())
@@ -197,7 +199,7 @@ class Worker:
         log.info("ready", documents=len(self.index), policy_offset=self.follower.offset)
 
     async def _read_status(self) -> None:
-        reader = LogReader(STATUS, self.speaker.handle, **kafka.client_options(self.settings))
+        reader = LogReader(STATUS, self.speaker.handle, **self.connection.client_options())
         await reader.start(None)
         speaking = asyncio.ensure_future(self._speak_when_read(reader))
         try:
@@ -286,21 +288,34 @@ def _open_table(settings: Settings) -> PolicyTable:
         raise Unavailable(str(exc)) from None
 
 
-def _check_broker(settings: Settings) -> int:
+def _connection(settings: Settings) -> Connection:
+    password = settings.kafka_password
+    return Connection(
+        bootstrap=settings.kafka_bootstrap,
+        client_id=settings.worker,
+        security=settings.kafka_security,
+        mechanism=settings.kafka_mechanism,
+        username=settings.kafka_username,
+        password=password.get_secret_value() if password else None,
+        ca=settings.kafka_ca,
+    )
+
+
+def _check_broker(connection: Connection) -> int:
     """Check that the topics are as the manifest says; returns the number of partitions of ``joins``."""
 
     async def ask() -> int:
-        async with topics.connected(settings.kafka_bootstrap, **kafka.security_options(settings)) as admin:
+        async with topics.connected(connection.bootstrap, **connection.security_options()) as admin:
             return await topics.check(admin, topics.load_manifest())
 
     try:
         return asyncio.run(ask())
-    except (topics.BrokerUnavailable, topics.BootstrapMalformed, kafka.CredentialsUnavailable) as exc:
+    except (topics.BrokerUnavailable, topics.BootstrapMalformed, CredentialsUnavailable) as exc:
         raise Unavailable(str(exc)) from None
     except topics.TopicsDiffer as exc:
         raise Unavailable(f"DOORWARD_KAFKA_BOOTSTRAP: {exc}; see `doorward topics plan`") from None
     except KafkaError as exc:
-        raise Unavailable(f"DOORWARD_KAFKA_BOOTSTRAP: {settings.kafka_bootstrap}: {exc}") from None
+        raise Unavailable(f"DOORWARD_KAFKA_BOOTSTRAP: {connection.bootstrap}: {exc}") from None
 
 
 def _geo_event(geo: Geo, at: int) -> status.GeoEvent:

@@ -1,61 +1,72 @@
-"""How our settings reach the two Kafka clients: aiokafka's keyword arguments and Faust's credentials."""
+"""How to connect to Kafka, in the words of the two clients: aiokafka's keyword arguments and Faust's credentials."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiokafka.helpers import create_ssl_context
 from faust import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT
-
-from streams.settings import Settings
 
 
 class CredentialsUnavailable(Exception):
     """A file named by the settings cannot be used; one line that names the setting."""
 
 
-def client_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments for aiokafka's consumer and producer. Raises CredentialsUnavailable."""
-    return {
-        "bootstrap_servers": settings.kafka_bootstrap,
-        "client_id": settings.worker,
-        **security_options(settings),
-    }
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the brokers are and who we are to them. Its repr shows no password.
 
-
-def security_options(settings: Settings) -> dict[str, Any]:
-    """The part of them that says how to connect; the admin client takes it too.
-
-    Raises:
-        CredentialsUnavailable: the CA file cannot be read.
+    Attributes:
+        bootstrap: ``host:port``, several with commas between.
+        client_id: our name in group members, broker logs and quotas.
+        security: Kafka's security protocol.
+        mechanism: the SASL mechanism.
+        username: for SASL.
+        password: for SASL.
+        ca: PEM file of the authority that signed the brokers' certificates; None: the system's.
     """
-    options: dict[str, Any] = {"security_protocol": settings.kafka_security}
-    if settings.kafka_security.endswith("SSL"):
-        options["ssl_context"] = _ssl_context(settings)
-    if settings.kafka_security.startswith("SASL"):
-        options["sasl_mechanism"] = settings.kafka_mechanism
-        options["sasl_plain_username"] = settings.kafka_username
-        password = settings.kafka_password
-        options["sasl_plain_password"] = password.get_secret_value() if password else None
-    return options
 
+    bootstrap: str
+    client_id: str
+    security: str = "PLAINTEXT"
+    mechanism: str = "SCRAM-SHA-512"
+    username: str | None = None
+    password: str | None = None
+    ca: Path | None = None
 
-def faust_credentials(settings: Settings) -> CredentialsT | None:
-    """Faust's credentials object; None for a plain connection. Raises CredentialsUnavailable."""
-    if settings.kafka_security.startswith("SASL"):
-        password = settings.kafka_password
-        return SASLCredentials(
-            username=settings.kafka_username,
-            password=password.get_secret_value() if password else None,
-            mechanism=settings.kafka_mechanism,
-            ssl_context=_ssl_context(settings) if settings.kafka_security == "SASL_SSL" else None,
-        )
-    return SSLCredentials(context=_ssl_context(settings)) if settings.kafka_security == "SSL" else None
+    def __repr__(self) -> str:
+        return f"Connection({self.bootstrap!r}, {self.client_id!r}, {self.security!r})"
 
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments for aiokafka's consumer and producer. Raises CredentialsUnavailable."""
+        return {"bootstrap_servers": self.bootstrap, "client_id": self.client_id, **self.security_options()}
 
-def _ssl_context(settings: Settings) -> ssl.SSLContext:
-    try:
-        context: ssl.SSLContext = create_ssl_context(cafile=str(settings.kafka_ca) if settings.kafka_ca else None)
-    except OSError as exc:
-        raise CredentialsUnavailable(f"DOORWARD_KAFKA_CA: cannot use {settings.kafka_ca}: {exc}") from None
-    return context
+    def security_options(self) -> dict[str, Any]:
+        """The part of them that the admin client takes too. Raises CredentialsUnavailable."""
+        options: dict[str, Any] = {"security_protocol": self.security}
+        if self.security.endswith("SSL"):
+            options["ssl_context"] = self._ssl_context()
+        if self.security.startswith("SASL"):
+            options["sasl_mechanism"] = self.mechanism
+            options["sasl_plain_username"] = self.username
+            options["sasl_plain_password"] = self.password
+        return options
+
+    def faust_credentials(self) -> CredentialsT | None:
+        """Faust's credentials object; None for a plain connection. Raises CredentialsUnavailable."""
+        if self.security.startswith("SASL"):
+            return SASLCredentials(
+                username=self.username,
+                password=self.password,
+                mechanism=self.mechanism,
+                ssl_context=self._ssl_context() if self.security == "SASL_SSL" else None,
+            )
+        return SSLCredentials(context=self._ssl_context()) if self.security == "SSL" else None
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            context: ssl.SSLContext = create_ssl_context(cafile=str(self.ca) if self.ca else None)
+        except OSError as exc:
+            raise CredentialsUnavailable(f"DOORWARD_KAFKA_CA: cannot use {self.ca}: {exc}") from None
+        return context

@@ -122,7 +122,7 @@ class Push:
                 offer.answer = "accepted"
 
 
-async def push(push: Push, bootstrap: str, *, group: str, patience: float) -> None:
+async def push(push: Push, bootstrap: str, *, group: str, patience: float, **security: Any) -> None:
     """Send the documents and wait until the push is complete or the time is over; ``push`` says which.
 
     Args:
@@ -130,19 +130,20 @@ async def push(push: Push, bootstrap: str, *, group: str, patience: float) -> No
         bootstrap: ``host:port``, several with commas between.
         group: the workers' consumer group.
         patience: seconds to wait, from when everything was sent.
+        security: how to connect: ``streams.adapters.kafka.Connection.security_options``.
 
     Raises:
         BrokerUnavailable: nobody answers there, a topic is missing, or an answer is an error.
         BootstrapMalformed: ``bootstrap`` is not written like that.
     """
-    async with connected(bootstrap) as admin:
+    async with connected(bootstrap, **security) as admin:
         # naming a missing topic to any other client could make brokers create it
         if missing := {POLICIES, STATUS} - set(await admin.list_topics()):
             names = ", ".join(sorted(missing))
             raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {names}; `doorward topics apply` makes it")
-        listener = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+        listener = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, **security)
         producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=_SENDING
+            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=_SENDING, **security
         )
         try:
             await listener.start()

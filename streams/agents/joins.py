@@ -144,10 +144,10 @@ class JoinsAgent:
             return
         answer = self._decider.answer(event, record.offset, at)
         made = answer.decision
-        outbox.add(DECISIONS, partition, key, cloudevents.encode(made), at, CONTENT_TYPE_HEADERS)
+        outbox.add(DECISIONS, partition, key, cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
         tally.verdicts[made.data.verdict, "enforce"] += 1
         if answer.report is not None:
-            outbox.add(REPORTS, partition, key, cloudevents.encode(answer.report), at, CONTENT_TYPE_HEADERS)
+            outbox.add(REPORTS, partition, key, cloudevents.encode(answer.report), None, CONTENT_TYPE_HEADERS)
             tally.verdicts[answer.report.data.verdict, "report"] += 1
         if answer.bad_address is not None:
             self._bury(record, "bad_address", answer.bad_address, outbox, tally)

@@ -15,6 +15,7 @@ import typer
 
 from streams.adapters import policylog
 from streams.adapters.iso import vocabulary
+from streams.adapters.kafka import Connection, CredentialsUnavailable
 from streams.adapters.policylog import Offer, Push
 from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
 from streams.cli import console
@@ -116,6 +117,7 @@ def push_documents(
 ) -> None:
     """Push documents onto the policy log; wait until they are accepted and applied by every live worker."""
     settings = console.settings(kafka_bootstrap=bootstrap, trust=trust_file, audience=audience, group=group)
+    security = _security(settings)
     pushed = Push(_offers(files, _keys(key_files or []), settings))
     if not yes and sys.stdin.isatty():
         for offer in pushed.offers:
@@ -125,7 +127,9 @@ def push_documents(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
     broken = None
     try:
-        asyncio.run(policylog.push(pushed, settings.kafka_bootstrap, group=settings.group, patience=timeout))
+        asyncio.run(
+            policylog.push(pushed, settings.kafka_bootstrap, group=settings.group, patience=timeout, **security)
+        )
     except BootstrapMalformed as exc:
         console.fail(str(exc), console.BAD_INPUT)
     except BrokerUnavailable as exc:
@@ -138,6 +142,24 @@ def push_documents(
         else:
             _print(pushed)
     _finish(pushed, settings, broken, timeout)
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    """How to connect, for aiokafka's clients."""
+    password = settings.kafka_password
+    connection = Connection(
+        bootstrap=settings.kafka_bootstrap,
+        client_id="doorward-policy",
+        security=settings.kafka_security,
+        mechanism=settings.kafka_mechanism,
+        username=settings.kafka_username,
+        password=password.get_secret_value() if password else None,
+        ca=settings.kafka_ca,
+    )
+    try:
+        return connection.security_options()
+    except CredentialsUnavailable as exc:
+        console.fail(str(exc), console.UNAVAILABLE)
 
 
 def _finish(pushed: Push, settings: Settings, broken: str | None, timeout: float) -> None:

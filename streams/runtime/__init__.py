@@ -44,9 +44,9 @@ has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans
 
 a  Factories.
 b  Adds the source topics to Faust's own.
-c  Takes source records out of each poll. Copies the set of active partitions: Faust empties the live one while the other
+c  Takes source records out of each poll. Copies the set of active partitions: F empties the live one while the other
    thread uses it, and A `fetched_records` reads an empty set as "all partitions". Seeks itself: A `seek_to_committed`
-   moves nothing where nothing is committed.
+   moves nothing where nothing, or offset 0, is committed.
 d  Drains the chunk in hand, for five seconds at most, and commits again when Faust's last commit only waited for an
    earlier one.
 e  Ends the epoch after Faust's last commit.
@@ -62,7 +62,8 @@ l  The agent pulls chunks; F `flow_control.clear()` would discard queued ones.
 m  A hard exit after 20 s: A retries a commit for ever.
 n  F sets the root logger to DEBUG for its spinner.
 
-By settings only: `QuietMonitor` (no sums per event) and `CrashingSupervisor` (a failed agent ends the process). Left as
-they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is right; M
+By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a failed agent ends the process), and a short
+metadata age (a group leader back from a broker's crash may know no topics, and assigns nothing to anyone until it does).
+Left as they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is right; M
 gives the consumer's thread two call workers, so that a stuck commit and a stuck fetch block every other call.
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
@@ -64,6 +65,16 @@ def broker_urls(bootstrap: str) -> list[URL]:
     return [URL(f"kafka://{server.strip()}") for server in bootstrap.split(",")]
 
 
+def client_options(*, bootstrap: str, client_id: str, credentials: CredentialsT | None = None) -> dict[str, Any]:
+    """Keyword arguments for a plain aiokafka client (`LogReader`), to the same brokers with the same credentials."""
+    return {
+        "bootstrap_servers": bootstrap,
+        "client_id": client_id,
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        **credentials_to_aiokafka_auth(credentials),
+    }
+
+
 def faust_options(
     *,
     bootstrap: str,
@@ -113,8 +124,8 @@ def faust_options(
         "broker_request_timeout": max(30.0, session_timeout),
         # A crash repeats what was finished since the last commit; a commit costs the broker one small record.
         "broker_commit_interval": 0.5,
-        # A group leader that rejoins a broker just back from a crash may know no topics yet, and then assigns nothing to
-        # anyone. It tries again when its metadata changes: by default within five minutes.
+        # A group leader that rejoins a broker just back from a crash may know no topics yet, and then assigns nothing
+        # to anyone. It tries again when its metadata changes: by default within five minutes.
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "producer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "consumer_auto_offset_reset": offset_reset,

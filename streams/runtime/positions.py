@@ -14,8 +14,9 @@ Records are accepted in order as *spans* `(next before, next after)`. A span fin
 again: its partition is marked, and the reader seeks back to `next` before its next fetch.
 
 The broker side may move under us (Faust seeks back to the committed offset after each rebalance), which is why `next`
-is ours: records before it are repeats and are dropped. Records before the epoch's first offset can't be repeats; they
-mean that the topic was made anew, and going on would drop live records until their offsets caught up.
+is ours: records before it are repeats and are dropped. But records from before the epoch's first offset, or in a log
+that ends before `next`, are no repeats: the topic was made anew, and dropping them would lose live records until their
+offsets caught up. (A new topic that has already grown past `next` can't be told apart by offsets.)
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ Span: TypeAlias = tuple[int, int]  # [from, to): the offsets a run of accepted r
 
 
 class TopicReplacedError(Exception):
-    """A partition gave records from before the offset this epoch began at: its topic was deleted and made anew."""
+    """A partition's offsets went back: its topic was deleted and made anew, or it lost records."""
 
 
 class OutOfOrderError(Exception):
@@ -89,23 +90,30 @@ class Positions:
             self._committed[partition] = offset
         self._rewind.add(partition)
 
-    def accept(self, partition: TopicPartition, records: Sequence[Record]) -> tuple[Sequence[Record], Span] | None:
+    def accept(
+        self, partition: TopicPartition, records: Sequence[Record], log_end: int
+    ) -> tuple[Sequence[Record], Span] | None:
         """Take records a fetch returned, in the order of their offsets.
+
+        Args:
+            partition: An owned partition.
+            records: At least one.
+            log_end: Offset of the partition's next record to come, as of that fetch.
 
         Returns:
             The records not seen before and their span; None where there are none.
 
         Raises:
-            TopicReplacedError: The first record lies before the epoch's beginning.
+            TopicReplacedError: The log is not the one that was read before.
         """
         expected = self.next[partition]
         first = records[0].offset
-        if first < self._first[partition]:
-            raise TopicReplacedError(
-                f"{partition.topic}[{partition.partition}] returned offset {first}, "
-                f"but reading began at {self._first[partition]}: was the topic made anew?"
-            )
         if first < expected:
+            if first < self._first[partition] or log_end < expected:
+                raise TopicReplacedError(
+                    f"{partition.topic}[{partition.partition}] returned offset {first} and ends at {log_end}, but was "
+                    f"read from {self._first[partition]} up to {expected}: was the topic made anew?"
+                )
             fresh = [record for record in records if record.offset >= expected]
             self.tally.repeats += len(records) - len(fresh)
             if not fresh:

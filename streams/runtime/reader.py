@@ -82,9 +82,8 @@ class LogReader:
             self._goal = self._end = (await self._consumer.end_offsets([self._partition]))[self._partition]
             self._position = first if offset is None else offset
             if not first <= self._position <= self._goal:
-                raise LogChangedError(
-                    f"{self._partition.topic} holds offsets {first} to {self._goal}; reading was to go on at {self._position}"
-                )
+                held = f"{self._partition.topic} holds offsets {first} to {self._goal}"
+                raise LogChangedError(f"{held}; reading was to go on at {self._position}")
             self._consumer.seek(self._partition, self._position)
             self._note_progress()
         except BaseException:

@@ -137,8 +137,10 @@ class Source:
         lease: The group lease.
         lapsed: Called when a chunk's check finds the lease lapsed; must not return in production.
         failed: Called once when the agent failed with a chunk in hand.
-        assigned: Called with the partitions taken on, before their first record is handed on. Main loop; must be quick.
-        forgotten: Called after an epoch's last commit: state kept for its partitions must go. Main loop; must be quick.
+        assigned: Called with the partitions taken on, before their first record is handed on and not before the source
+            is open. Main loop; must be quick.
+        forgotten: Called after an epoch's last commit: state kept for its partitions must go. The first rebalance of a
+            process ends an epoch too, an empty one. Main loop; must be quick.
 
     Attributes:
         positions: The bookkeeping.
@@ -260,8 +262,12 @@ class Source:
             self.positions.start(partition, offset, committed=committed)
         self._assigned(offsets.keys())
 
-    def offer(self, records: Mapping[TopicPartition, list[Any]]) -> None:
+    def offer(self, records: Mapping[TopicPartition, list[Any]], log_ends: Mapping[TopicPartition, int]) -> None:
         """Hand on what a poll returned of partitions we own. Nothing may be waiting (see `wait_free`).
+
+        Args:
+            records: By partition, in the order of their offsets.
+            log_ends: By partition, the offset of the next record to come.
 
         Raises:
             TopicReplacedError: From the bookkeeping; the process should end.
@@ -269,7 +275,7 @@ class Source:
         parts: dict[TopicPartition, list[Any]] = {}
         spans: dict[TopicPartition, Span] = {}
         for partition, fetched in records.items():
-            accepted = self.positions.accept(partition, fetched)
+            accepted = self.positions.accept(partition, fetched, log_ends[partition])
             if accepted is not None:
                 fresh, spans[partition] = accepted
                 parts[partition] = list(fresh) if fresh is not fetched else fetched

@@ -283,7 +283,8 @@ class Consumer(driver.Consumer):
             else:
                 source.counts.dropped += len(fetched)
                 source.positions.distrust([partition])
-        source.offer(wanted)
+        if wanted:
+            source.offer(wanted, {partition: self._thread.highwater(partition) for partition in wanted})
 
     def lag(self) -> dict[TopicPartition, int]:
         """Records known to be in each owned source partition that are not finished yet. Any thread may ask."""

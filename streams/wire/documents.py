@@ -222,8 +222,6 @@ def strict_json(data: bytes) -> Any:
         return _DECODER.decode(data.decode())
     except _Duplicate as exc:
         raise NotJson(str(exc)) from None
-    except ValueError as exc:  # an integer of thousands of digits
-        raise NotJson(str(exc)) from None
 
 
 def _check_json(data: bytes) -> None:
@@ -261,7 +259,7 @@ def _read_json(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, at = _DECODER.raw_decode(text, at)
-        except ValueError as exc:
+        except _Duplicate as exc:
             problems.append(Unreadable(file, line, None, str(exc)))
             break  # where the next document begins is not known
         documents.append((value, Place(file, line)))

@@ -1,0 +1,1 @@
+"""One question a file, one command each; figures go to RESULTS.md with machine, commit, command, median and spread."""
