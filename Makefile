@@ -31,7 +31,7 @@ lint: env  ## ruff, mypy.
 	@$(BIN)/mypy
 
 cover: env  ## The pure core's tests, and its 100 % branch coverage.
-	@$(BIN)/coverage run -m pytest -q tests/core tests/charter tests/test_cases.py
+	@$(BIN)/coverage run -m pytest -q tests/core tests/charter
 	@$(BIN)/coverage report
 
 fast: env  ## Only what needs no broker.

@@ -22,14 +22,14 @@ from streams.adapters.kafka import Connection, CredentialsUnavailable
 from streams.adapters.metrics import Metrics
 from streams.adapters.policytable import PolicyTable, TableUnavailable
 from streams.agents.decider import Decider
-from streams.agents.joins import Fuse, JoinsAgent
+from streams.agents.joins import DEAD_LETTERS, Fuse, JoinsAgent
 from streams.agents.policies import POLICIES, STATUS, PolicyFollower, Speaker, TableDamaged
 from streams.core import status
 from streams.core.events import Provenance
 from streams.core.index import Index
 from streams.runtime import process
 from streams.runtime.application import ChunkedApp
-from streams.runtime.config import faust_options
+from streams.runtime.config import client_options, faust_options
 from streams.runtime.produce import Outbox
 from streams.runtime.reader import LogChangedError, LogReader
 from streams.runtime.transport import FetchSettings
@@ -71,8 +71,12 @@ class Worker:
         self.metrics = Metrics()
         self.geo = _open_geo(settings)
         self.trust = _read_trust(settings)
-        self.connection = _connection(settings)
-        self.partitions = _check_broker(self.connection)
+        connection = settings.connection()
+        self.partitions = _check_broker(connection)
+        self._credentials = connection.faust_credentials()
+        self._client_options = client_options(
+            bootstrap=settings.kafka_bootstrap, client_id=settings.worker, credentials=self._credentials
+        )
         self.index = Index()
         self.table = _open_table(settings)
         engine = __version__ if not clock_shift else f"{__version__} (clock {clock_shift / 3_600_000:+g}h)"
@@ -106,12 +110,14 @@ class Worker:
                 client_id=settings.worker,
                 data_dir=settings.data / "faust",
                 session_timeout=settings.session_timeout,
-                credentials=self.connection.faust_credentials(),
+                credentials=self._credentials,
             ),
         )
+        largest = topics.load_manifest().topic(DEAD_LETTERS).config["max.message.bytes"]
+        limits = {DEAD_LETTERS: int(largest)}
         agent = JoinsAgent(
             decider=self.decider,
-            outbox=lambda: Outbox(app.batches),
+            outbox=lambda: Outbox(app.batches, limits),
             clock=self.clock,
             metrics=self.metrics,
             partitions=self.partitions,
@@ -169,7 +175,7 @@ class Worker:
             await reader.stop()
 
     async def _policy_reader(self) -> LogReader:
-        options = self.connection.client_options()
+        options = self._client_options
         try:
             reader = LogReader(POLICIES, self._on_policies, **options)
             await reader.start(self.follower.warm())
@@ -199,7 +205,7 @@ class Worker:
         log.info("ready", documents=len(self.index), policy_offset=self.follower.offset)
 
     async def _read_status(self) -> None:
-        reader = LogReader(STATUS, self.speaker.handle, **self.connection.client_options())
+        reader = LogReader(STATUS, self.speaker.handle, **self._client_options)
         await reader.start(None)
         speaking = asyncio.ensure_future(self._speak_when_read(reader))
         try:
@@ -286,19 +292,6 @@ def _open_table(settings: Settings) -> PolicyTable:
         return PolicyTable(settings.data / "policies", vocabulary=vocabulary().edition, audience=settings.audience)
     except TableUnavailable as exc:
         raise Unavailable(str(exc)) from None
-
-
-def _connection(settings: Settings) -> Connection:
-    password = settings.kafka_password
-    return Connection(
-        bootstrap=settings.kafka_bootstrap,
-        client_id=settings.worker,
-        security=settings.kafka_security,
-        mechanism=settings.kafka_mechanism,
-        username=settings.kafka_username,
-        password=password.get_secret_value() if password else None,
-        ca=settings.kafka_ca,
-    )
 
 
 def _check_broker(connection: Connection) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from streams.adapters.kafka import Connection
 from streams.wire.cloudevents import MAX_BYTES
 
 
@@ -47,7 +48,6 @@ class Settings(BaseSettings):
 
     max_event_bytes: int = Field(MAX_BYTES, ge=1024, le=16 * MAX_BYTES, description="Largest event, in bytes.")
     session_timeout: float = Field(10.0, ge=1.0, le=300.0, description="Seconds without heartbeat until expelled.")
-    commit_interval: float = Field(0.5, gt=0.0, le=60.0, description="Seconds between offset commits.")
     fetch_pace: float = Field(0.004, ge=0.0, le=1.0, description="Least seconds between two fetches from one broker.")
     stall_timeout: float = Field(30.0, ge=2.0, description="Seconds without progress until a hung worker ends itself.")
     fuse_share: float = Field(0.05, gt=0.0, le=1.0, description="Share of `internal` dead letters that blows the fuse.")
@@ -63,3 +63,15 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(os.pathsep) if part)
         return value
+
+    def connection(self) -> Connection:
+        """How to connect to Kafka."""
+        return Connection(
+            bootstrap=self.kafka_bootstrap,
+            client_id=self.worker,
+            security=self.kafka_security,
+            mechanism=self.kafka_mechanism,
+            username=self.kafka_username,
+            password=self.kafka_password.get_secret_value() if self.kafka_password else None,
+            ca=self.kafka_ca,
+        )

@@ -1,6 +1,6 @@
 """The AsyncAPI 3 page: which events and documents are on which topic, who writes and who reads.
 
-Made from ``topics.yaml`` and the list of events, so that neither can say anything else than the page. Schemas are
+Made from ``topics.yaml`` and the list of events, so that it cannot say anything else than they do. Schemas are
 referred to, never repeated. Channel and message bindings are Kafka's, version 0.5.0. What is said here of
 ``streams.wire`` (content types, the shape of a signed document, a dead letter's headers) is held to it by a test, since
 this room does not know of that one.
@@ -90,16 +90,17 @@ def asyncapi(manifest: Manifest, events: Mapping[str, str]) -> str:
     return _HEADER + text.getvalue()
 
 
+def short_name(type_: str) -> str:
+    """``join`` for ``doorward.join.v1``: what files and messages are called."""
+    return type_.removeprefix("doorward.").removesuffix(".v1")
+
+
 def _channel_id(topic: str) -> str:
     return topic.replace(".", "-")
 
 
-def _short(type_: str) -> str:
-    return type_.removeprefix("doorward.").removesuffix(".v1")
-
-
 def _names(topic: Topic) -> list[str]:
-    return [_short(type_) for type_ in topic.content] or [_NOT_EVENTS[topic.name]]
+    return [short_name(type_) for type_ in topic.content] or [_NOT_EVENTS[topic.name]]
 
 
 def _channel(topic: Topic, manifest: Manifest) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _messages(manifest: Manifest, events: Mapping[str, str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for topic in manifest.topics:
         for type_ in topic.content:
-            name = _short(type_)
+            name = short_name(type_)
             made[name] = {
                 "name": type_,
                 "title": name,

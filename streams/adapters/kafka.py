@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 from aiokafka.helpers import create_ssl_context
-from faust import SASLCredentials, SSLCredentials
-from faust.types.auth import CredentialsT
 
 
 class CredentialsUnavailable(Exception):
@@ -38,12 +36,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Connection({self.bootstrap!r}, {self.client_id!r}, {self.security!r})"
 
-    def client_options(self) -> dict[str, Any]:
-        """Keyword arguments for aiokafka's consumer and producer. Raises CredentialsUnavailable."""
-        return {"bootstrap_servers": self.bootstrap, "client_id": self.client_id, **self.security_options()}
-
     def security_options(self) -> dict[str, Any]:
-        """The part of them that the admin client takes too. Raises CredentialsUnavailable."""
+        """Keyword arguments for any aiokafka client, besides the brokers. Raises CredentialsUnavailable."""
         options: dict[str, Any] = {"security_protocol": self.security}
         if self.security.endswith("SSL"):
             options["ssl_context"] = self._ssl_context()
@@ -53,8 +47,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             options["sasl_plain_password"] = self.password
         return options
 
-    def faust_credentials(self) -> CredentialsT | None:
+    def faust_credentials(self) -> Any:
         """Faust's credentials object; None for a plain connection. Raises CredentialsUnavailable."""
+        from faust import SASLCredentials, SSLCredentials  # here: Faust takes most of a second to import
+
         if self.security.startswith("SASL"):
             return SASLCredentials(
                 username=self.username,

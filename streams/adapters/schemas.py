@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from streams.adapters.asyncapi import asyncapi
+from streams.adapters.asyncapi import asyncapi, short_name
 from streams.adapters.policyschema import policy_schema
 from streams.adapters.topics import load_manifest
 from streams.core import events, status
@@ -47,11 +47,6 @@ _ABOUT: Final = {
     "doorward.alert.v1": "The participation is let in, or stays, and someone should look.",
     "doorward.remove.v1": "The participation is not let in, or ends. Nothing else does: no meeting, no account.",
 }
-
-
-def short_name(type_: str) -> str:
-    """``join`` for ``doorward.join.v1``: what files and messages are called."""
-    return type_.removeprefix("doorward.").removesuffix(".v1")
 
 
 def schema_files() -> dict[str, str]:

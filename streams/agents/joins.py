@@ -58,6 +58,9 @@ class Fuse:
     def blown_by(self, failures: Sequence[bool]) -> bool:
         """Count a partition's chunk (True: failed) and say whether the fuse blows."""
         latest = self._latest
+        if not any(failures):
+            latest.extend(failures)
+            return False
         for failed in failures:
             latest.append(failed)
             if failed and len(latest) == latest.maxlen and sum(latest) > self._share * len(latest):
@@ -115,7 +118,7 @@ class JoinsAgent:
         outbox, at, tally = self._new_outbox(), self._clock(), _Tally()
         for partition, records in chunk.parts.items():
             failures = [self._answer(record, partition.partition, outbox, at, tally) for record in records]
-            if any(failures) and self._fuse.blown_by(failures):
+            if self._fuse.blown_by(failures):
                 await self._hold(partition)
         await outbox.send(chunk.check)
         self._count(chunk, tally)

@@ -1,6 +1,7 @@
 """``doorward config``: the settings in force, secrets masked."""
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="One JSON object i
             console.out(json.dumps(values))
             return
         for name, field in Settings.model_fields.items():
-            value = "" if values[name] is None else json.dumps(values[name]).strip('"')
+            value = values[name]
+            if isinstance(value, list):
+                value = os.pathsep.join(value)
+            value = "" if value is None else str(value)
             described = f"  # {field.description}" if field.description else ""
             console.out(f"DOORWARD_{name.upper()}={value}{described}")

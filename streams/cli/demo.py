@@ -50,7 +50,7 @@ def demo(
 def _run(seconds: float, rate: float, workers: int, seed: int) -> Any:
     from streams.dev.authority import accounts_of, offers  # here: needs the `dev` extra
     from streams.dev.demo import starter_policies, stream
-    from streams.dev.sandbox import Sandbox, SandboxFailed
+    from streams.dev.sandbox import Sandbox, SandboxFailed, rejections
 
     folder = starter_policies()
     placed = [each for each in read_documents(folder) if Path(each[1].file).parent == folder]
@@ -61,7 +61,8 @@ def _run(seconds: float, rate: float, workers: int, seed: int) -> Any:
         if problems or more:
             raise SandboxFailed("; ".join((*problems, *more)))
         console.say(f"pushing {len(first)} signed documents")
-        sandbox.push(first)
+        if lines := rejections(sandbox.push(first)):
+            raise SandboxFailed("; ".join(lines))
 
         async def watched() -> Any:
             view: list[asyncio.Task[None]] = []

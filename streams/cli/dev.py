@@ -43,7 +43,7 @@ def dev(
     stop_signals()
     with sandbox_errors(), suppress(KeyboardInterrupt):
         from streams.dev.authority import accounts_of, offers  # here: needs the `dev` extra
-        from streams.dev.sandbox import Sandbox
+        from streams.dev.sandbox import Sandbox, rejections
 
         with Sandbox(
             accounts=accounts_of(placed),
@@ -61,7 +61,8 @@ def dev(
             if problems:
                 console.fail(f"{len(problems)} problem(s) in {policies}", console.BAD_INPUT)
             if signed:
-                sandbox.push(signed)
+                for line in rejections(sandbox.push(signed)):
+                    console.say(line)  # as in a deployment: the log has it, the status says why, the rest counts
             _announce(sandbox.ready(), as_json=as_json)
             threading.Event().wait()
 

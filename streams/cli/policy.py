@@ -15,7 +15,7 @@ import typer
 
 from streams.adapters import policylog
 from streams.adapters.iso import vocabulary
-from streams.adapters.kafka import Connection, CredentialsUnavailable
+from streams.adapters.kafka import CredentialsUnavailable
 from streams.adapters.policylog import Offer, Push
 from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
 from streams.cli import console
@@ -146,18 +146,8 @@ def push_documents(
 
 def _security(settings: Settings) -> dict[str, Any]:
     """How to connect, for aiokafka's clients."""
-    password = settings.kafka_password
-    connection = Connection(
-        bootstrap=settings.kafka_bootstrap,
-        client_id="doorward-policy",
-        security=settings.kafka_security,
-        mechanism=settings.kafka_mechanism,
-        username=settings.kafka_username,
-        password=password.get_secret_value() if password else None,
-        ca=settings.kafka_ca,
-    )
     try:
-        return connection.security_options()
+        return settings.connection().security_options()
     except CredentialsUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
 

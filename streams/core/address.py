@@ -72,9 +72,10 @@ def parse_network(cidr: str) -> tuple[bytes, bytes]:
         raise BadAddress(f"a bare address; a block needs a prefix length, such as /{len(first) * 8}")
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and digits != "0"):
         raise BadAddress("the prefix length must be a decimal number")
-    length, width = int(digits), len(first) * 8
-    if length > width:
+    width = len(first) * 8
+    if len(digits) > 3 or int(digits) > width:
         raise BadAddress(f"the prefix length must be at most {width}")
+    length = int(digits)
     number, host_bits = int.from_bytes(first), (1 << (width - length)) - 1
     if number & host_bits:
         clean = text((number & ~host_bits).to_bytes(len(first)))

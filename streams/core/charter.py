@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from streams.core import instants
-from streams.core.facts import ANONYMISED, Facts
+from streams.core.facts import ANONYMISED, CONTINENTS, Facts
 
 if TYPE_CHECKING:  # policy calls the charter; only the types point back
     from streams.core.policy import Document, Rule
@@ -26,7 +26,8 @@ ADMIT: Final = 0
 ALERT: Final = 1
 REMOVE: Final = 2
 
-SERVICE_FIELDS: Final = frozenset({"country", "subdivision", "continent", "connection"})
+TERRITORIES: Final = ("country", "subdivision", "continent")
+SERVICE_FIELDS: Final = frozenset({*TERRITORIES, "connection"})
 SHORTEST_WINDOW: Final = 7 * instants.DAY
 LONGEST_WINDOW: Final = 366 * instants.DAY
 NOTICE: Final = instants.DAY
@@ -164,40 +165,78 @@ def c5_notice(document: Document, appended_at: int) -> list[Violation]:
 def takes_away_only(new: Document, present: Document) -> bool:
     """Whether a revision only takes territories away or shortens the window (ruling 31).
 
-    Read strictly: the same rules in the same order, each either gone or with fewer territories named positively, all
-    else equal. A rule that admits or alerts may not go, nor lose a value: that could make another one remove more.
+    Read strictly: the same words, and the same rules in the same order, each either gone or with fewer territories
+    named positively. A rule that admits or alerts may not go, nor lose a value: that could make another one remove
+    more. Nor may one that shields those behind it.
     """
+    if present.retracted or new.retracted:
+        return False  # a retraction's text was never checked: there is nothing to take from
     if new.not_before is None or new.not_after is None or present.not_before is None or present.not_after is None:
         return False
     if new.not_before < present.not_before or new.not_after > present.not_after:
         return False
-    same = (new.class_, new.default, new.unknown, new.mode) == (
-        present.class_,
-        present.default,
-        present.unknown,
-        present.mode,
-    )
-    if not same:
+    if any(getattr(new, field) != getattr(present, field) for field in _SAID):
         return False
     kept = {rule.id: rule for rule in new.rules}
     if [rule.id for rule in new.rules] != [rule.id for rule in present.rules if rule.id in kept]:
         return False
-    return all(_narrower(kept.get(rule.id), rule) for rule in present.rules)
+    removing_behind = False
+    for rule in reversed(present.rules):
+        left = kept.get(rule.id)
+        if not _narrower(left, rule):
+            return False
+        if removing_behind and _shields(rule) and (left is None or _values(left) != _values(rule)):
+            return False
+        removing_behind = removing_behind or (left is not None and left.then == REMOVE)
+    return True
+
+
+_SAID: Final = ("class_", "default", "unknown", "mode", "ground", "reference", "contest", "note")
+"""What a revision that takes away leaves as it is, besides its rules."""
 
 
 def _narrower(new: Rule | None, present: Rule) -> bool:
     if new is None:
         return present.then == REMOVE
-    if new.then != present.then or len(new.conditions) != len(present.conditions):
+    if (new.then, new.note) != (present.then, present.note):
         return False
-    for was in present.conditions:
-        now = next((c for c in new.conditions if (c.field, c.negated) == (was.field, was.negated)), None)
-        if now is None:
-            return False
-        fewer = set(now.values) <= set(was.values) and was.names_territory and present.then == REMOVE
-        if not fewer and set(now.values) != set(was.values):
-            return False
-    return True
+    now, was = _values(new), _values(present)
+    if now.keys() != was.keys():
+        return False
+    return all(
+        now[key] == was[key]
+        or (present.then == REMOVE and key[0] in TERRITORIES and not key[1] and now[key] < was[key])
+        for key in was
+    )
+
+
+def _values(rule: Rule) -> dict[tuple[str, bool], set[str | int]]:
+    return {(condition.field, condition.negated): set(condition.values) for condition in rule.conditions}
+
+
+def _shields(rule: Rule) -> bool:
+    """Whether a rule can be true of a join whose place it does not know, and so be capped and end the search.
+
+    That takes a list with all of something: all countries of a continent, or all subdivisions of a country.
+    """
+    for condition in rule.conditions:
+        if not condition.names_territory:
+            continue
+        places = [Facts(), *(Facts(continent=continent) for continent in CONTINENTS)]
+        if condition.field == "subdivision":
+            places += [Facts(country=str(code)[:2]) for code in condition.values]
+        if any(getattr(at, condition.field) is None and condition.test(_NOBODY, at) for at in places):
+            return True
+    return False
+
+
+class _Nobody(msgspec.Struct, frozen=True):
+    role: str = ""
+    stage: str = ""
+
+
+_NOBODY: Final = _Nobody()
+"""A territory's test looks at no subject."""
 
 
 # -- what a verdict may do ---------------------------------------------------------------------------------------

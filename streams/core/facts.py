@@ -148,17 +148,15 @@ def settle(
         continent = None
     if subdivision not in vocabulary.subdivisions:
         subdivision = None
-    if not connection & ~ANONYMISED:
-        country = subdivision = continent = None
-    elif connection == RELAY:
-        if country is None and subdivision is not None:
-            country = subdivision[:2]
-        subdivision = None
     if subdivision is not None:
         if country is None and subdivision[:2] in vocabulary.countries:
             country = subdivision[:2]
         if country != subdivision[:2]:
             subdivision = None
+    if not connection & ~ANONYMISED:
+        country = subdivision = continent = None
+    elif connection == RELAY:
+        subdivision = None
     if country is not None and continent is None:
         continent = vocabulary.continent_of[country]
     return Facts(address, country, subdivision, continent, asn, connection)

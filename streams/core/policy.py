@@ -8,6 +8,7 @@ person, a role, a network or a system; ``streams.core.charter`` holds what needs
 Design §4 "Policy document"; rulings 12-16 and 21.
 """
 
+import re
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
@@ -32,6 +33,8 @@ MAX_REVISION: Final = 2**63 - 1
 MAX_NAME: Final = 128
 """Characters in an id or a name."""
 _MAX_ASN: Final = 2**32 - 1
+
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _IDS: Final[dict[str, tuple[str, ...]]] = {
     "service": (),
@@ -190,24 +193,24 @@ class _Reader:
             "contest": self.text(value, "contest"),
             "note": self.text(value, "note"),
         }
-        if self.problems or name is None or revision is None or None in ids:
-            return None
-        parts = [part for part in ids if part is not None]
+        # A document with a problem is never returned; it is made all the same, so that the charter's are found beside.
+        parts = [part or "" for part in ids]
         document = Document(
             scope=scope,  # type: ignore[arg-type]  # choice() returned one of _IDS
             account=parts[0] if parts else None,
             meeting=parts[1] if len(parts) == 2 else None,
-            name=name,
-            revision=revision,
-            path=path_of(scope, *parts, name),
+            name=name or "",
+            revision=revision or 0,
+            path=path_of(scope, *parts, name or ""),
             retracted=retracted,
             **fields,
         )
         start, end = document.not_before, document.not_after
         if not retracted and start is not None and end is not None and end <= start:
             self.bad("window", "not_after", "must be later than not_before")
-        for violation in charter.violations(document):
-            self.bad(*violation)
+        if not any(problem.path.startswith("rules") for problem in self.problems):
+            for violation in charter.violations(document):
+                self.bad(*violation)
         return document
 
     def language(self, value: Mapping[str, object]) -> object:
@@ -242,13 +245,13 @@ class _Reader:
         out = []
         for i, item in enumerate(rules):
             path = f"rules[{i}]"
-            rule = self.rule(item, path)
-            if rule is None:
-                continue
-            if rule.id in seen:
-                self.bad("duplicate-id", f"{path}.id", f"{rule.id!r} is the id of {seen[rule.id]} already")
-            seen.setdefault(rule.id, path)
-            out.append(rule)
+            id_ = item.get("id") if isinstance(item, dict) else None
+            if isinstance(id_, str):
+                if id_ in seen:
+                    self.bad("duplicate-id", f"{path}.id", f"{id_!r} is the id of {seen[id_]} already")
+                seen.setdefault(id_, path)
+            if rule := self.rule(item, path):
+                out.append(rule)
         return tuple(out)
 
     def rule(self, value: object, path: str) -> Rule | None:
@@ -332,6 +335,9 @@ class _Reader:
         if not isinstance(text, str) or not 1 <= len(text) <= MAX_NAME:
             if text is not None or path:  # null at the top is reported by its key
                 self.bad("name", at, f"must be a string of 1 to {MAX_NAME} characters")
+            return None
+        if _LONE_SURROGATE.search(text):
+            self.bad("name", at, "must not hold a lone surrogate, which is no character")
             return None
         return text
 

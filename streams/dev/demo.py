@@ -27,7 +27,7 @@ from streams.core.events import DecisionEvent, LeaveEvent, Provenance
 from streams.core.index import Index
 from streams.dev.authority import AUDIENCE
 from streams.dev.load import Client, Ledger, Place, percentile
-from streams.dev.sandbox import GROUP, PUSH_SECONDS, Sandbox
+from streams.dev.sandbox import GROUP, PUSH_SECONDS, Sandbox, rejections
 from streams.dev.traffic import Addresses, Traffic
 from streams.wire import cloudevents, signed
 from streams.wire.signed import Record, Rejected, Repeat
@@ -153,6 +153,7 @@ def _summary(ledger: Ledger, progress: Progress, checked: int, different: int, p
     push = progress.push
     if push is not None and not push.complete:
         problems.append("the stricter document was not applied by every worker")
+    problems += rejections(push) if push is not None else []
     latencies = ledger.latencies()
     reasons: dict[str, int] = {}
     for reason in ledger.dead_letters.values():

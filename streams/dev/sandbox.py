@@ -98,6 +98,15 @@ class SandboxWorker:
         return "it said nothing"
 
 
+def rejections(pushed: Push) -> list[str]:
+    """One line for each document that the workers rejected."""
+    return [
+        f"{offer.path} revision {offer.revision} was rejected: {'; '.join(map(str, offer.problems))}"
+        for offer in pushed.offers
+        if offer.answer == "rejected"
+    ]
+
+
 class Sandbox:
     """A running deployment on this machine; see the module.
 
@@ -205,16 +214,13 @@ class Sandbox:
                     worker.restart()
 
     def push(self, offers: Sequence[Offer]) -> Push:
-        """Push documents and wait for every worker to apply them.
+        """Push documents and wait for every worker to apply those that are accepted.
 
         Raises:
-            SandboxFailed: a document was rejected, or a worker did not apply it.
+            SandboxFailed: a worker did not answer or apply them.
         """
         pushed = Push(offers)
         asyncio.run(push(pushed, self.bootstrap, group=GROUP, patience=PUSH_SECONDS))
-        for offer in pushed.offers:
-            if offer.answer == "rejected":
-                raise SandboxFailed(f"{offer.path} was rejected: {'; '.join(map(str, offer.problems))}")
         if not pushed.complete:
             raise SandboxFailed(f"documents are not applied by {', '.join(pushed.missing) or 'any worker'}")
         return pushed

@@ -62,8 +62,9 @@ l  The agent pulls chunks; F `flow_control.clear()` would discard queued ones.
 m  A hard exit after 20 s: A retries a commit for ever.
 n  F sets the root logger to DEBUG for its spinner.
 
-By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a failed agent ends the process), and a short
-metadata age (a group leader back from a broker's crash may know no topics, and assigns nothing to anyone until it does).
-Left as they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is right; M
-gives the consumer's thread two call workers, so that a stuck commit and a stuck fetch block every other call.
+By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a failed agent ends the process), and a
+short metadata age (a group leader back from a broker's crash may know no topics, and assigns none until it does).
+
+Left as they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is
+right; M gives the consumer's thread two call workers, so that a stuck commit and a stuck fetch block all other calls.
 """

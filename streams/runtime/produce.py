@@ -8,7 +8,7 @@ the order they were filled.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -45,12 +45,13 @@ class Outbox:
 
     Args:
         producer: A started producer with `acks` all; `ChunkedApp.batches`.
-        limit: Largest batch, bytes; the producer's `max_batch_size`.
+        limits: By topic, the bytes a record alone in its batch may take: the topic's `max.message.bytes`. Elsewhere it
+            is what any batch may, the producer's `max_batch_size`.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, limit: int = MAX_BATCH_BYTES) -> None:
+    def __init__(self, producer: AIOKafkaProducer, limits: Mapping[str, int] | None = None) -> None:
         self._producer = producer
-        self._limit = limit
+        self._limits = limits or {}
         self._open: dict[tuple[str, int], Any] = {}  # aiokafka BatchBuilders with room
         self._full: list[tuple[TopicPartition, Any]] = []
 
@@ -84,8 +85,9 @@ class Outbox:
             del self._open[topic, partition]
         builder = self._producer.create_batch()
         builder.append(timestamp=timestamp, key=key, value=value, headers=headers)
-        if builder.size() > self._limit:  # a builder takes its first record whatever its size
-            raise RecordTooLargeError(topic, partition, builder.size(), self._limit)
+        limit = self._limits.get(topic, MAX_BATCH_BYTES)
+        if builder.size() > limit:  # a builder takes its first record whatever its size
+            raise RecordTooLargeError(topic, partition, builder.size(), limit)
         self._open[topic, partition] = builder
 
     def clear(self) -> None:

@@ -183,6 +183,7 @@ class Source:
     def close(self) -> None:
         """Fetch and hand on nothing more. The chunk in hand finishes; positions stay."""
         self.is_open = False
+        self._drop_waiting()  # or the next poll, which may be for Faust's own topics, would wait for it
 
     # For the agent's channel.
 
@@ -197,9 +198,9 @@ class Source:
         """
         if self.hand is not None:
             raise RuntimeError("a chunk is still in hand: use `with chunk:`, one agent, concurrency 1")
-        if self._waiting is None or not self.is_open:
+        if self._waiting is None:
             await self._change.wait()
-        if self._waiting is None or not self.is_open:
+        if self._waiting is None:
             return None
         if not self.lease.holds():  # a paused process or an unreachable coordinator: hold, don't guess
             await asyncio.sleep(LEASE_POLL_SECONDS)
@@ -239,8 +240,7 @@ class Source:
             self.progress_at = monotonic()
         else:
             self.counts.fenced += fenced
-            self._put_back(self._waiting)
-            self._waiting = None
+            self._drop_waiting()
             self._put_back(chunk)
             if not fenced:
                 self.close()
@@ -285,10 +285,7 @@ class Source:
 
     async def drain(self) -> None:
         """Start nothing new, and wait a while for the chunk in hand, so that it can still be committed."""
-        if self._waiting is not None:
-            self._put_back(self._waiting)
-            self._waiting = None
-            self._pulse()
+        self._drop_waiting()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self.hand is not None:
@@ -303,8 +300,14 @@ class Source:
         self._pulse()
         self._forgotten()
 
-    def _put_back(self, chunk: Chunk | None) -> None:
-        if chunk is not None and chunk.epoch == self.positions.epoch:
+    def _drop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._put_back(self._waiting)
+            self._waiting = None
+            self._pulse()
+
+    def _put_back(self, chunk: Chunk) -> None:
+        if chunk.epoch == self.positions.epoch:
             self.positions.put_back(chunk.spans)
             self.counts.dropped += len(chunk)
 

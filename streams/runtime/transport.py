@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -259,7 +259,7 @@ class Consumer(driver.Consumer):
                     return {}
                 self.source.begin(offsets)
             records = dict(await self._thread.fetch(active, patience, positions.take_rewinds(mine)))
-        except (IllegalStateError, AssertionError) as exc:  # the partitions went while we asked
+        except (IllegalStateError, AssertionError, KafkaTimeoutError) as exc:  # rebalanced or cut off while we asked
             log.info("poll given up: %r", exc)
             if positions.epoch == epoch:
                 positions.distrust(mine)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.dev.sandbox import Sandbox
+from streams.adapters.policylog import Offer
+from streams.dev.sandbox import Sandbox, rejections
 from streams.wire import jws
 from tests.integration.backend import Backend, join
 
@@ -31,10 +32,14 @@ LICENSING = {
 }
 
 
+def push(sandbox: Sandbox, *offers: Offer) -> None:
+    assert rejections(sandbox.push(offers)) == []
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(workers=2, accounts=["acme", "clinic", "trial"]) as started:
-        started.push([started.authority.offer(LICENSING)])
+        push(started, started.authority.offer(LICENSING))
         yield started
 
 
@@ -138,7 +143,7 @@ def test_a_leave_gets_no_decision(backend: Backend) -> None:
 
 def test_report_mode_publishes_beside_and_changes_nothing(sandbox: Sandbox, backend: Backend) -> None:
     trial = {**LICENSING, "account": "trial", "mode": "report"}
-    sandbox.push([sandbox.authority.offer(trial)])
+    push(sandbox, sandbox.authority.offer(trial))
     backend.send_events(join("m-7", FRANCE, "trial", id="tried"))
     assert backend.decisions("tried")["tried"]["data"]["verdict"] == "admit"
     reported = backend.decisions("tried", topic="decisions.report")["tried"]
@@ -148,7 +153,7 @@ def test_report_mode_publishes_beside_and_changes_nothing(sandbox: Sandbox, back
 
 def test_the_life_of_a_document(sandbox: Sandbox, backend: Backend) -> None:
     clinic = {**LICENSING, "account": "clinic"}
-    sandbox.push([sandbox.authority.offer(clinic)])
+    push(sandbox, sandbox.authority.offer(clinic))
     path = b"account/clinic/licensing"
     second = sandbox.authority.offer({**clinic, "revision": 2, "rules": [], "default": "admit"}).raw
     forged = jws.sign({**clinic, "revision": 9}, [sandbox.authority.private["approver-1"]], "doorward")
@@ -196,7 +201,7 @@ def test_the_life_of_a_document(sandbox: Sandbox, backend: Backend) -> None:
     made = backend.decisions("relaxed")["relaxed"]["data"]
     assert (made["verdict"], made["policies"]) == ("admit", {"account/clinic/licensing": 2})
     retraction = {"scope": "account", "account": "clinic", "name": "licensing", "revision": 10, "retracted": True}
-    sandbox.push([sandbox.authority.offer(retraction)])
+    push(sandbox, sandbox.authority.offer(retraction))
     backend.send_events(join("m-8", FRANCE, "clinic", id="retracted"))
     assert backend.decisions("retracted")["retracted"]["data"]["policies"] == {}
 
@@ -283,7 +288,7 @@ def test_a_shifted_clock_opens_a_service_document_and_decisions_say_so() -> None
         "default": "admit",
     }
     with Sandbox(workers=1, accounts=["acme"], clock_shift=25 * 3_600_000) as shifted:
-        shifted.push([shifted.authority.offer(export)])
+        push(shifted, shifted.authority.offer(export))
         backend = Backend(shifted.bootstrap)
         backend.send_events(join("m-1", FRANCE, id="fr"))
         made = backend.decisions("fr")["fr"]["data"]

@@ -1,0 +1,99 @@
+"""The policy table: rows survive, in the log's order, and a table that means nothing any more is empty."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streams.adapters.policytable import PolicyTable, Row, TableUnavailable
+
+
+def opened(folder: Path, vocabulary: str = "ISO 1", audience: str = "here") -> PolicyTable:
+    return PolicyTable(folder, vocabulary=vocabulary, audience=audience)
+
+
+def filled(folder: Path, offsets: tuple[int, ...] = (3, 1, 256, 2)) -> None:
+    table = opened(folder)
+    table.put(Row(offset=offset, appended_at=offset, status=b"said") for offset in offsets)
+    table.close()
+
+
+def offsets(table: PolicyTable, start: int = 0) -> list[int]:
+    try:
+        return [row.offset for row in table.rows(start)]
+    finally:
+        table.close()
+
+
+def test_rows_come_back_in_the_logs_order(tmp_path: Path) -> None:
+    filled(tmp_path / "t")
+    assert offsets(opened(tmp_path / "t")) == [1, 2, 3, 256]
+    assert offsets(opened(tmp_path / "t"), start=3) == [3, 256]
+    assert offsets(opened(tmp_path / "t"), start=257) == []
+
+
+def test_a_row_keeps_everything(tmp_path: Path) -> None:
+    row = Row(
+        offset=7,
+        appended_at=9,
+        status=b"s",
+        document=b"{}",
+        content=b"\0\xff",
+        holder="acme",
+        on_behalf=True,
+        sha256="x",
+    )
+    table = opened(tmp_path / "t")
+    table.put([row])
+    assert list(table.rows()) == [row]
+    table.close()
+
+
+@pytest.mark.parametrize("changed", [{"vocabulary": "ISO 2"}, {"audience": "there"}])
+def test_with_another_vocabulary_or_audience_it_is_empty(tmp_path: Path, changed: dict[str, str]) -> None:
+    filled(tmp_path / "t")
+    assert offsets(opened(tmp_path / "t", **changed)) == []
+
+
+def test_clear_forgets_all_and_keeps_working(tmp_path: Path) -> None:
+    filled(tmp_path / "t")
+    table = opened(tmp_path / "t")
+    table.clear()
+    table.put([Row(offset=1, appended_at=1, status=b"")])
+    assert offsets(table) == [1]
+
+
+def cut_manifest(folder: Path) -> None:
+    for file in folder.glob("MANIFEST-*"):
+        file.write_bytes(file.read_bytes()[:10])
+
+
+def lose_current(folder: Path) -> None:
+    (folder / "CURRENT").write_bytes(b"nonsense\n")
+
+
+def fill_with_text(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.write_text("not RocksDB")
+
+
+@pytest.mark.parametrize("damage", [cut_manifest, lose_current, fill_with_text])
+def test_a_damaged_table_is_made_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    filled(tmp_path / "t")
+    damage(tmp_path / "t")
+    table = opened(tmp_path / "t")
+    table.put([Row(offset=5, appended_at=1, status=b"")])
+    assert offsets(table) == [5]
+
+
+def test_two_processes_cannot_share_one(tmp_path: Path) -> None:
+    table = opened(tmp_path / "t")
+    with pytest.raises(TableUnavailable, match="DOORWARD_DATA"):
+        opened(tmp_path / "t")
+    table.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TableUnavailable, match="DOORWARD_DATA"):
+        opened(tmp_path / "file" / "t")

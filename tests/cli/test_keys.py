@@ -1,0 +1,145 @@
+"""Keys are made for their holders alone, and the trust set says whom a deployment trusts without showing a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from streams.cli.keys import app
+from streams.wire.jws import sign, verify
+from streams.wire.keys import read_private
+from streams.wire.trust import read_trust
+
+
+def doorward(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env)
+
+
+def new(folder: Path, name: str, *scopes: str, holder: str | None = None, more: tuple[str, ...] = ()) -> Result:
+    asked = [part for scope in scopes for part in ("--scope", scope)]
+    files = ("--out", folder / f"{name}.jwk", "--trust", folder / "trust.json")
+    return doorward("new", "--holder", holder or name, *asked, *files, *more)
+
+
+def test_a_new_key_signs_what_the_trust_set_verifies(tmp_path: Path) -> None:
+    assert new(tmp_path, "acme", "account/acme").exit_code == 0
+    assert new(tmp_path, "ops", "account/*", "account/b").exit_code == 0
+    trust = read_trust(tmp_path / "trust.json")
+    raw = sign({"a": 1}, [read_private(tmp_path / "acme.jwk")], "doorward")
+    (key,) = verify(raw, trust, "doorward").keys
+    assert (key.signer.holder, key.signer.scopes, key.signer.on_behalf) == ("acme", ("account/acme",), False)
+    assert "d" not in json.loads((tmp_path / "trust.json").read_text())["keys"][0]
+
+
+def test_a_private_key_is_never_readable_by_others_nor_overwritten(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        assert new(tmp_path, "acme", "account/acme").exit_code == 0
+    finally:
+        os.umask(mask)
+    made = (tmp_path / "acme.jwk").read_bytes()
+    trust = (tmp_path / "trust.json").read_bytes()
+    assert stat.S_IMODE((tmp_path / "acme.jwk").stat().st_mode) == 0o600
+    again = new(tmp_path, "acme", "account/acme")
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "never overwritten" in again.stderr
+    assert (tmp_path / "acme.jwk").read_bytes() == made
+    assert (tmp_path / "trust.json").read_bytes() == trust, "a key without its holder is not trusted"
+
+
+def test_without_a_trust_set_the_public_part_is_printed(tmp_path: Path) -> None:
+    result = doorward("new", "--holder", "ann", "--scope", "service", "--out", tmp_path / "ann.jwk")
+    assert result.exit_code == 0
+    entry = json.loads(result.stdout)
+    assert entry["kid"] == read_private(tmp_path / "ann.jwk").kid
+    assert "d" not in entry
+
+
+def test_no_output_shows_a_private_part(tmp_path: Path) -> None:
+    made = new(tmp_path, "ann", "service")
+    secret = json.loads((tmp_path / "ann.jwk").read_text())["d"]
+    listed = doorward("list", "--trust", tmp_path / "trust.json")
+    as_json = doorward("list", "--json", env={"DOORWARD_TRUST": str(tmp_path / "trust.json")})
+    for result in (made, listed, as_json):
+        assert result.exit_code == 0
+        assert secret not in result.output
+    wrong = doorward("list", "--trust", tmp_path / "ann.jwk")
+    assert wrong.exit_code == 3
+    assert secret not in wrong.output
+
+
+def test_the_list_says_what_ruling_30_makes_of_keys(tmp_path: Path) -> None:
+    new(tmp_path, "acme", "account/acme")
+    second = new(tmp_path, "acme-2", "service", holder="acme")
+    assert "now signs on behalf only, because of the other keys of acme" in second.stderr
+    result = doorward("list", "--json", "--trust", tmp_path / "trust.json")
+    found = json.loads(result.stdout)
+    assert found["digest"] == read_trust(tmp_path / "trust.json").digest
+    assert {(row["holder"], *row["scopes"], row["on_behalf"]) for row in found["keys"]} == {
+        ("acme", "account/acme", True),
+        ("acme", "service", False),
+    }
+    assert "on behalf" in doorward("list", "--trust", tmp_path / "trust.json").stdout
+
+
+@pytest.mark.parametrize(
+    ("scopes", "holder", "more", "wanted"),
+    [
+        (["account"], "a", (), "has the scope 'account'"),
+        (["account/"], "a", (), "has the scope 'account/'"),
+        (["service", "account/acme"], "a", (), "make two keys"),
+        (["service"], "a", ("--on-behalf",), "make two keys"),
+        (["service"], "a, b", (), "a comma"),
+        (["service"], "", (), "has no holder"),
+    ],
+)
+def test_a_key_that_would_be_of_no_use_is_not_made(
+    scopes: list[str], holder: str, more: tuple[str, ...], wanted: str, tmp_path: Path
+) -> None:
+    asked = [part for scope in scopes for part in ("--scope", scope)]
+    result = doorward("new", "--holder", holder, *asked, "--out", tmp_path / "a.jwk", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert wanted in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"keys": [1]}'])
+def test_a_trust_set_that_is_none_is_left_alone(content: str, tmp_path: Path) -> None:
+    (tmp_path / "trust.json").write_text(content)
+    result = new(tmp_path, "ann", "service")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert (tmp_path / "trust.json").read_text() == content
+    assert not (tmp_path / "ann.jwk").exists()
+
+
+def test_a_missing_trust_set_is_one_line(tmp_path: Path) -> None:
+    result = doorward("list", "--trust", tmp_path / "gone")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.count("\n") == 1
+    result = doorward(
+        "new", "--holder", "a", "--scope", "service", "--out", tmp_path / "a", "--trust", tmp_path / "b/c"
+    )
+    assert result.exit_code == 3
+    assert not (tmp_path / "a").exists()
+
+
+def test_keys_made_at_the_same_time_are_all_in_the_trust_set(tmp_path: Path) -> None:
+    code = "from streams.cli.keys import app; app()"
+
+    def make(number: int) -> int:
+        arguments = ["new", "--holder", f"h{number}", "--scope", "service", "--out", str(tmp_path / f"{number}.jwk")]
+        command = [sys.executable, "-c", code, *arguments, "--trust", str(tmp_path / "trust.json")]
+        return subprocess.run(command, check=False, timeout=60, capture_output=True).returncode
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(make, range(6))) == {0}
+    assert {k.signer.holder for k in read_trust(tmp_path / "trust.json").keys.values()} == {f"h{n}" for n in range(6)}
+    assert sorted(file.name for file in tmp_path.iterdir()) == [*(f"{n}.jwk" for n in range(6)), "trust.json"]

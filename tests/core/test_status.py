@@ -1,0 +1,75 @@
+"""What is said on ``policies.status`` can be read back, and saying it again is the same event."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from streams.core import status
+from streams.core.index import Revision
+from streams.core.policy import Document, Problem
+
+REVISION = Revision(
+    document=Document(
+        scope="meeting", account="acme", meeting="m/1", name="exam", revision=3, path="meeting/acme/m%2F1/exam"
+    ),
+    content=b"",
+    holder="acme",
+    on_behalf=True,
+    sha256="sha256:00",
+)
+APPLIED = status.AppliedData(
+    worker="w1", offset=7, digest="d", documents=2, appended_at=1, applied_at=2, timings={"index": 0.1}
+)
+KEY = status.AnnouncedKey(kid="k", holder="ann", scopes=["service"], on_behalf=False)
+FILE = status.GeoFile(name="country.mmdb", sha256="sha256:00", build="b")
+PROBLEM = Problem("C5-notice", "not_before", "too soon")
+
+EVENTS = {
+    status.ACCEPTED: status.accepted(REVISION, offset=7, appended_at=1_795_253_400_123),
+    status.REJECTED: status.rejected("p", None, [PROBLEM], offset=7, appended_at=0, sha256=None),
+    status.APPLIED: status.applied(APPLIED),
+    status.TRUST: status.trust_announced("sha256:00", [KEY], 0),
+    status.GEO: status.geo_announced("b", [FILE], 0),
+}
+
+
+@pytest.mark.parametrize("type_", EVENTS)
+def test_every_event_is_a_cloudevent_and_comes_back(type_: str) -> None:
+    event = EVENTS[type_]
+    value = json.loads(status.encode(event))
+    assert value.keys() == {"specversion", "type", "source", "id", "time", "subject", "data"}
+    assert (value["specversion"], value["type"], value["source"]) == ("1.0", type_, "doorward")
+    assert len(bytes.fromhex(value["id"])) == 16
+    assert status.decode(status.encode(event)) == event
+
+
+def test_an_acceptance_names_whom_the_owner_must_be_shown() -> None:
+    event = EVENTS[status.ACCEPTED]
+    assert event.time == "2026-11-21T09:30:00.123Z"
+    assert event.subject == "meeting/acme/m%2F1/exam"
+    data = event.data
+    assert isinstance(data, status.AcceptedData)
+    assert (data.on_behalf, data.holder, data.account, data.meeting, data.offset) == (True, "acme", "acme", "m/1", 7)
+
+
+def test_what_an_event_says_makes_its_id() -> None:
+    others = [
+        status.accepted(REVISION, offset=8, appended_at=0),
+        status.rejected("p", None, [PROBLEM], offset=7, appended_at=0, sha256="sha256:00"),
+        status.applied(msgspec.structs.replace(APPLIED, worker="w2")),
+        status.applied(msgspec.structs.replace(APPLIED, digest="e")),
+        status.trust_announced("sha256:01", [KEY], 0),
+        status.geo_announced("b", [FILE, FILE], 0),
+    ]
+    ids = [event.id for event in (*EVENTS.values(), *others)]
+    assert len(set(ids)) == len(ids)
+    again = status.applied(msgspec.structs.replace(APPLIED, applied_at=9, timings={}))
+    assert again.id == EVENTS[status.APPLIED].id
+
+
+def test_an_event_of_a_later_version_is_told_apart() -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        status.decode(status.encode(EVENTS[status.GEO]).replace(b"announced.v1", b"announced.v2"))

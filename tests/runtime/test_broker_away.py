@@ -1,0 +1,88 @@
+"""What the runtime's parts do while their broker is away: wait, and go on where they were."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streams.dev.kafka import EmbeddedKafka
+from streams.runtime.produce import Outbox
+from tests.runtime.test_reader import append, create, reading
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Iterator[EmbeddedKafka]:
+    with EmbeddedKafka() as broker:
+        yield broker
+
+
+class StaleError(Exception):
+    pass
+
+
+def test_the_outbox_tries_again_until_there_is_room(own_broker: EmbeddedKafka) -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:  # one for what went well, one for the try that failed
+            own_broker.resume(1)
+
+    async def main() -> None:
+        await create(own_broker.bootstrap, "away-room")
+        producer = AIOKafkaProducer(bootstrap_servers=own_broker.bootstrap, acks="all", request_timeout_ms=1_000)
+        await producer.start()
+        outbox = Outbox(producer)
+        outbox.add("away-room", 0, None, b"before")
+        await outbox.send(check)
+        own_broker.pause(1)
+        outbox.add("away-room", 0, None, b"0")
+        assert await asyncio.wait_for(outbox.send(check), 30) == {"away-room": 1}
+        await producer.stop()
+
+    asyncio.run(main())
+    assert checks >= 3
+
+
+def test_the_outbox_stops_trying_when_the_check_fails(own_broker: EmbeddedKafka) -> None:
+    tries = 0
+
+    def check() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            own_broker.resume(1)
+            raise StaleError
+
+    async def main() -> None:
+        await create(own_broker.bootstrap, "away-stale")
+        producer = AIOKafkaProducer(bootstrap_servers=own_broker.bootstrap, acks="all", request_timeout_ms=1_000)
+        await producer.start()
+        outbox = Outbox(producer)
+        outbox.add("away-stale", 0, None, b"before")
+        await outbox.send(check)
+        own_broker.pause(1)
+        outbox.add("away-stale", 0, None, b"late")
+        with pytest.raises(StaleError):
+            await asyncio.wait_for(outbox.send(check), 30)
+        await producer.stop()
+
+    asyncio.run(main())
+
+
+def test_a_reader_survives_a_broker_that_restarts(own_broker: EmbeddedKafka) -> None:
+    async def main() -> None:
+        await create(own_broker.bootstrap, "away-log")
+        await append(own_broker.bootstrap, "away-log", range(20))
+        async with reading(own_broker.bootstrap, "away-log", 0) as work:
+            await work.until(20)
+            await asyncio.to_thread(own_broker.kill, 1)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(own_broker.restart, 1)
+            await append(own_broker.bootstrap, "away-log", range(20, 25))
+            await work.until(25, timeout=30)
+            assert work.values == work.offsets == list(range(25))
+
+    asyncio.run(main())

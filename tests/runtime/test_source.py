@@ -1,0 +1,227 @@
+"""The source: one chunk in hand, one waiting, and the `with` block as the only way to finish."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from streams.runtime import source as source_module
+from streams.runtime.positions import OutOfOrderError
+from streams.runtime.source import Chunk, FencedError, Lease, Source
+
+JOINS = TopicPartition("joins", 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    offset: int
+
+
+class Desk:
+    """A source as the application wires it, with notes of what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.lease = Lease(6.0)
+        self.lease.renew(monotonic())
+        self.source = Source(
+            ["joins"],
+            self.lease,
+            lapsed=lambda: self.notes.append("lapsed"),
+            failed=lambda: self.notes.append("failed"),
+            assigned=lambda partitions: self.notes.append(f"assigned {min(partitions).partition}"),
+            forgotten=lambda: self.notes.append("forgotten"),
+        )
+        self.source.open()
+        self.source.begin({JOINS: (0, True)})
+
+    def poll(self, begin: int, end: int) -> None:
+        self.source.offer({JOINS: [Row(offset) for offset in range(begin, end)]}, {JOINS: end})
+
+    async def take(self) -> Chunk:
+        chunk = await self.source.take()
+        assert chunk is not None
+        return chunk
+
+    def committable(self) -> int | None:
+        return self.source.positions.committable().get(JOINS)
+
+
+def run(test: Callable[[Desk], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def with_desk() -> None:
+        async def main() -> None:
+            async with asyncio.timeout(10):
+                await test(Desk())
+
+        asyncio.run(main())
+
+    with_desk.__name__ = test.__name__
+    return with_desk
+
+
+async def blocked(awaitable: Awaitable[Any]) -> bool:
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0.02)
+    done = task.done()
+    task.cancel()
+    return not done
+
+
+@run
+async def test_leaving_the_block_finishes_the_chunk(desk: Desk) -> None:
+    desk.poll(0, 3)
+    with await desk.take() as chunk:
+        assert [row.offset for row in chunk.parts[JOINS]] == [0, 1, 2]
+        assert desk.committable() is None
+    assert desk.committable() == 3
+    assert (desk.source.counts.chunks, desk.source.counts.records) == (1, 3)
+
+
+@run
+async def test_an_exception_never_finishes_it_and_closes_the_source(desk: Desk) -> None:
+    desk.poll(0, 3)
+    with pytest.raises(ZeroDivisionError), await desk.take():
+        1 / 0  # noqa: B018 - the exception is the point
+    assert desk.committable() is None
+    assert "failed" in desk.notes
+    assert not desk.source.is_open
+    assert desk.source.positions.take_rewinds([JOINS]) == {JOINS: 0}
+
+
+@run
+async def test_a_cancelled_agent_gives_its_chunk_back_without_alarm(desk: Desk) -> None:
+    desk.poll(0, 3)
+
+    async def agent() -> None:
+        with await desk.take():
+            await asyncio.sleep(5)
+
+    assert await blocked(agent())
+    await asyncio.sleep(0)
+    assert desk.committable() is None
+    assert "failed" not in desk.notes
+    assert desk.source.positions.next == {JOINS: 0}
+
+
+@run
+async def test_one_chunk_may_wait_and_the_next_poll_waits_itself(desk: Desk) -> None:
+    desk.poll(0, 2)
+    assert await blocked(desk.source.wait_free())
+    with await desk.take():
+        await desk.source.wait_free()
+        desk.poll(2, 4)
+        assert await blocked(desk.source.wait_free())
+    with await desk.take() as chunk:
+        assert chunk.parts[JOINS][0].offset == 2
+
+
+@run
+async def test_taking_the_next_chunk_with_one_in_hand_is_a_mistake(desk: Desk) -> None:
+    desk.poll(0, 2)
+    await desk.take()  # outside `with`
+    with pytest.raises(RuntimeError, match="still in hand"):
+        await desk.source.take()
+
+
+@run
+async def test_a_revoked_chunk_is_fenced_and_its_late_end_counts_for_nothing(desk: Desk) -> None:
+    desk.poll(0, 2)
+    with await desk.take() as chunk:
+        desk.source.forget()
+        desk.source.begin({JOINS: (0, True)})
+        chunk.check()
+        pytest.fail("the check let it through")
+    assert desk.source.counts.fenced == 1
+    desk.poll(0, 2)
+    with await desk.take():
+        desk.source.forget()
+        desk.source.begin({JOINS: (0, True)})
+    assert desk.source.counts.stale == 2
+    assert desk.committable() is None
+
+
+@run
+async def test_a_lapsed_lease_is_reported_before_a_write(desk: Desk) -> None:
+    desk.poll(0, 2)
+    with await desk.take() as chunk:
+        chunk.check()
+        desk.lease.renew(monotonic() - 5.5)  # less than the session time-out, more than it less the margin
+        chunk.check()
+    assert desk.notes[-1] == "lapsed"
+    assert desk.committable() is None
+
+
+@run
+async def test_nothing_is_handed_on_while_the_lease_is_out(desk: Desk) -> None:
+    desk.lease.renew(monotonic() - 60)
+    desk.poll(0, 2)
+    assert await desk.source.take() is None
+    assert desk.source.hand is None
+    desk.lease.renew(monotonic())
+    assert len(await desk.take()) == 2
+
+
+@run
+async def test_closing_puts_the_waiting_chunk_back_so_that_other_topics_go_on(desk: Desk) -> None:
+    desk.poll(0, 2)
+    desk.source.close()
+    await desk.source.wait_free()
+    assert await blocked(desk.source.take())
+    assert desk.source.positions.take_rewinds([JOINS]) == {JOINS: 0}
+    desk.source.open()
+    desk.poll(0, 2)
+    assert len(await desk.take()) == 2
+
+
+@run
+async def test_a_drain_puts_the_waiting_chunk_back_and_waits_for_the_one_in_hand(desk: Desk) -> None:
+    desk.poll(0, 2)
+    chunk = await desk.take()
+    desk.poll(2, 5)
+    draining = asyncio.ensure_future(desk.source.drain())
+    await asyncio.sleep(0.01)
+    assert not draining.done()
+    with chunk:
+        pass
+    await draining
+    assert desk.committable() == 2
+    assert desk.source.positions.take_rewinds([JOINS]) == {JOINS: 2}
+    assert desk.source.counts.dropped == 3
+
+
+def test_a_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "DRAIN_SECONDS", 0.05)
+
+    async def main() -> None:
+        desk = Desk()
+        desk.poll(0, 2)
+        chunk = await desk.take()
+        await desk.source.drain()
+        desk.source.forget()
+        with pytest.raises(FencedError):
+            chunk.check()
+
+    asyncio.run(main())
+
+
+@run
+async def test_chunks_can_not_be_finished_out_of_order(desk: Desk) -> None:
+    desk.poll(0, 2)
+    first = await desk.take()
+    desk.poll(2, 4)
+    desk.source.hand = None  # what no caller can do through `with`
+    second = await desk.take()
+    with pytest.raises(OutOfOrderError), second:
+        pass
+    assert first.spans == {JOINS: (0, 2)}
+    assert desk.committable() is None
+
+
+@run
+async def test_owners_are_told_of_partitions_taken_on_and_given_up(desk: Desk) -> None:
+    desk.source.forget()
+    assert desk.notes == ["assigned 0", "forgotten"]
