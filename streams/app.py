@@ -23,7 +23,7 @@ from streams.adapters.metrics import Metrics
 from streams.adapters.policytable import PolicyTable, TableUnavailable
 from streams.agents.decider import Decider
 from streams.agents.joins import DEAD_LETTERS, Fuse, JoinsAgent
-from streams.agents.policies import POLICIES, STATUS, PolicyFollower, Speaker, TableDamaged
+from streams.agents.policies import POLICIES, STATUS, LogReplaced, PolicyFollower, Speaker, TableDamaged
 from streams.core import status
 from streams.core.events import Provenance
 from streams.core.index import Index
@@ -149,7 +149,7 @@ class Worker:
         self.speaker.may_speak = 0 in owned
         log.info("partitions assigned", partitions=sorted(owned))
         if self.speaker.may_speak:
-            self._speaking = asyncio.ensure_future(self.speaker.speak())
+            self._speaking = asyncio.ensure_future(self._speak())
 
     def _on_forgotten(self) -> None:
         self.metrics.partitions.set(0)
@@ -170,6 +170,9 @@ class Worker:
         opening = asyncio.ensure_future(self._open_when_read(reader, started))
         try:
             await reader.run()
+        except LogReplaced:
+            self.table.clear()  # nothing was decided by it; the next start reads the log from its beginning
+            raise
         finally:
             opening.cancel()
             await reader.stop()
@@ -194,7 +197,7 @@ class Worker:
         before = time.monotonic()
         await self.follower.handle(records)
         await self._say_applied({"judge": time.monotonic() - before})
-        await self.speaker.speak()
+        await self._speak()
 
     async def _open_when_read(self, reader: LogReader, started: float) -> None:
         await reader.caught_up.wait()
@@ -217,7 +220,7 @@ class Worker:
     async def _speak_when_read(self, reader: LogReader) -> None:
         await reader.caught_up.wait()
         self.speaker.caught_up = True
-        await self.speaker.speak()
+        await self._speak()
 
     async def _watch_gauges(self) -> None:
         errors = 0
@@ -225,6 +228,7 @@ class Worker:
             self.metrics.lag.set(sum(self.app.lag().values()))
             self.metrics.geo_errors.inc(self.geo.lookup_errors - errors)
             errors = self.geo.lookup_errors
+            await self._speak()  # whatever could not be said when its time came
             await asyncio.sleep(GAUGE_SECONDS)
 
     # -- speaking ------------------------------------------------------------------------------------------------
@@ -234,6 +238,12 @@ class Worker:
         for key, value in records:
             outbox.add(STATUS, 0, key, value, None, CONTENT_TYPE_HEADERS)
         await outbox.send(lambda: None)
+
+    async def _speak(self) -> None:
+        try:
+            await self.speaker.speak()
+        except KafkaError as exc:  # deciding goes on; it is said later
+            log.error("status not said", error=repr(exc))
 
     async def _say_applied(self, timings: dict[str, float]) -> None:
         follower = self.follower
@@ -248,7 +258,10 @@ class Worker:
                 timings=timings,
             )
         )
-        await self._say([(self.settings.worker.encode(), status.encode(said))])
+        try:
+            await self._say([(self.settings.worker.encode(), status.encode(said))])
+        except KafkaError as exc:  # deciding goes on; the next record's status says as much
+            log.error("status not said", error=repr(exc))
 
 
 def run(settings: Settings, *, clock_shift: int = 0) -> NoReturn:

@@ -34,6 +34,7 @@ MAX_NAME: Final = 128
 """Characters in an id or a name."""
 _MAX_ASN: Final = 2**32 - 1
 
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _IDS: Final[dict[str, tuple[str, ...]]] = {
@@ -119,7 +120,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 def path_of(*parts: str) -> str:
     """A path of percent-encoded parts; RFC 3986 unreserved characters stay (ruling 20)."""
-    return "/".join(quote(part, safe="") for part in parts)
+    return "/".join([part if _UNRESERVED.fullmatch(part) else quote(part, safe="") for part in parts])
 
 
 def parse(value: object, vocabulary: Vocabulary) -> Document:

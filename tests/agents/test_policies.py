@@ -1,0 +1,165 @@
+"""The follower of the policy log: warm starts, damage, and a log that is not the one it knew."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streams.adapters.iso import vocabulary
+from streams.adapters.metrics import Metrics
+from streams.adapters.policytable import PolicyTable, Row
+from streams.agents.policies import LogReplaced, PolicyFollower, Speaker, TableDamaged
+from streams.core import status
+from streams.core.index import Index
+from streams.dev.authority import AUDIENCE, Authority, establish
+from streams.wire.trust import read_trust
+
+
+@dataclass
+class Logged:
+    """What the follower reads of a record of `policies`."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 1_795_253_400_000
+    timestamp_type: int = 1
+
+
+class World:
+    """A table in a folder, an authority, and followers that come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority: Authority = establish(folder / "keys", ["acme"])
+        self.trust = read_trust(self.authority.trust)
+        self.table = self.open()
+
+    def open(self) -> PolicyTable:
+        return PolicyTable(self.folder / "table", vocabulary=vocabulary().edition, audience=AUDIENCE)
+
+    def restart(self) -> PolicyFollower:
+        self.table.close()
+        self.table = self.open()
+        return self.follower()
+
+    def follower(self) -> PolicyFollower:
+        self.offsets: list[int] = []
+        return PolicyFollower(
+            index=Index(),
+            table=self.table,
+            trust=self.trust,
+            audience=AUDIENCE,
+            vocabulary=vocabulary(),
+            contest=None,
+            metrics=Metrics(CollectorRegistry()),
+            applied=self.offsets.append,
+        )
+
+    def record(self, offset: int, revision: int = 1, name: str = "licensing", **more: Any) -> Logged:
+        document = {"scope": "account", "account": "acme", "name": name, "revision": revision, "default": "admit"}
+        offer = self.authority.offer(document)
+        return Logged(offset, offer.path.encode(), offer.raw, **more)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.table.close()
+
+
+def handle(follower: PolicyFollower, *records: Logged) -> None:
+    asyncio.run(follower.handle(records))
+
+
+def test_a_warm_start_knows_what_was_accepted_and_rejected_without_asking_again(world: World) -> None:
+    cold = world.follower()
+    assert cold.warm() is None
+    handle(cold, world.record(0), world.record(1, 2), Logged(2, b"x", None), world.record(3, name="other"))
+    assert world.offsets == [-1, 3]
+    warm = world.restart()
+    assert warm.warm() == 3, "reading goes on at the last record, to see that it is the same log"
+    assert world.offsets == [3]
+    assert (len(warm.index), warm.index.digest) == (2, cold.index.digest)
+    handle(warm, world.record(3, name="other"), world.record(4, 3))
+    assert warm.offset == 4
+    assert [row.offset for row in world.table.rows()] == [0, 1, 2, 3, 4]
+
+
+def test_another_record_at_the_last_offset_is_another_log(world: World) -> None:
+    handle(world.follower(), world.record(0))
+    warm = world.restart()
+    warm.warm()
+    with pytest.raises(LogReplaced):
+        handle(warm, world.record(0, timestamp=1_795_253_400_001))
+
+
+def test_a_row_that_is_none_is_noticed(world: World) -> None:
+    world.table.put([Row(offset=0, appended_at=1, status=b"", document=b"{}")])
+    with pytest.raises(TableDamaged):
+        world.follower().warm()
+
+
+def test_a_record_that_its_producer_dated_is_refused(world: World) -> None:
+    follower = world.follower()
+    handle(follower, world.record(0, timestamp_type=0))
+    [row] = world.table.rows()
+    said = json.loads(row.status)
+    assert said["type"] == "doorward.policy.rejected.v1"
+    assert said["data"]["problems"][0]["code"] == "C5-append-time"
+    assert len(follower.index) == 0
+
+
+class Said:
+    """What a speaker wrote."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+
+    async def __call__(self, records: Any) -> None:
+        self.records += records
+
+    def types(self) -> list[str]:
+        return [json.loads(value)["type"] for _, value in self.records]
+
+
+def speaker(world: World, said: Said) -> Speaker:
+    geo = status.geo_announced("country", [], 0)
+    made = Speaker(table=world.table, trust=world.trust, geo=geo, say=said)
+    made.caught_up = made.may_speak = True
+    return made
+
+
+def test_the_speaker_says_what_was_not_said_and_only_that(world: World) -> None:
+    follower, said = world.follower(), Said()
+    handle(follower, world.record(0), Logged(1, b"x", None))
+    asyncio.run(speaker(world, said).speak())
+    assert said.types() == [
+        "doorward.trust.announced.v1",
+        "doorward.geo.announced.v1",
+        "doorward.policy.accepted.v1",
+        "doorward.policy.rejected.v1",
+    ]
+    second = Said()
+    successor = speaker(world, second)
+    asyncio.run(successor.handle([Logged(i, key, value) for i, (key, value) in enumerate(said.records[:3])]))
+    asyncio.run(successor.speak())
+    assert second.records == said.records[3:], "the rest, as the first one would have said it"
+    asyncio.run(successor.speak())
+    assert len(second.records) == 1
+
+
+@pytest.mark.parametrize("missing", ["caught_up", "may_speak"])
+def test_who_may_not_speak_does_not(world: World, missing: str) -> None:
+    handle(world.follower(), world.record(0))
+    said = Said()
+    silent = speaker(world, said)
+    setattr(silent, missing, False)
+    asyncio.run(silent.speak())
+    assert said.records == []
