@@ -43,22 +43,14 @@ def decide(
 ) -> None:
     """Decide joins offline: one decision event a line, in order, dead letters included."""
     settings = console.settings(trust=trust_file, audience=audience)
-    fixed = None
-    if now is not None:
-        try:
-            fixed = instants.parse(now)
-        except ValueError as exc:
-            console.fail(f"--now: {exc}", console.BAD_INPUT)
+    fixed = parse_now(now)
     if not unsigned and settings.trust is None:
         console.fail("--trust FILE is required for signed documents, or --unsigned for others", console.BAD_INPUT)
-    index = _read(policies, settings, unsigned=unsigned)
-    try:
-        geography = geo.Geo.open(geo_files or [geo.shipped()], vocabulary())
-    except geo.GeoUnavailable as exc:
-        console.fail(f"--geo: {exc}", console.UNAVAILABLE)
+    index = read_index(policies, settings, unsigned=unsigned)
+    geography = open_geo(geo_files)
     provenance = Provenance(0, geography.build, geography.time, settings.contest, __version__)
     decider = Decider(index, geography.facts, provenance, rosters=True)
-    with _opened(joins) as lines, console.quiet_pipe():
+    with opened(joins) as lines, console.quiet_pipe():
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -110,7 +102,25 @@ def _with(encoded: bytes, member: bytes) -> bytes:
     return encoded[:-1] + b"," + member + b"}"
 
 
-def _read(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
+def parse_now(now: str | None) -> int | None:
+    """The instant of ``--now`` in ms; None where it wasn't given. Ends the command on a bad one."""
+    if now is None:
+        return None
+    try:
+        return instants.parse(now)
+    except ValueError as exc:
+        console.fail(f"--now: {exc}", console.BAD_INPUT)
+
+
+def open_geo(files: list[Path] | None) -> geo.Geo:
+    """The geo files named, or the shipped snapshot. Ends the command when one cannot be used."""
+    try:
+        return geo.Geo.open(files or [geo.shipped()], vocabulary())
+    except geo.GeoUnavailable as exc:
+        console.fail(f"--geo: {exc}", console.UNAVAILABLE)
+
+
+def read_index(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
     """All documents of a folder as an index; every bad one is reported, then the command ends (ruling 19)."""
     try:
         if unsigned or settings.trust is None:
@@ -138,7 +148,8 @@ def _read(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
 
 
 @contextmanager
-def _opened(joins: str) -> Iterator[BinaryIO]:
+def opened(joins: str) -> Iterator[BinaryIO]:
+    """The joins file, or stdin for ``-``. Ends the command when it cannot be read."""
     if joins == "-":
         yield sys.stdin.buffer
         return

@@ -6,7 +6,7 @@ import typer
 
 from streams import __version__
 from streams.adapters.iso import vocabulary
-from streams.cli import config, decide, demo, dev, keys, policy, run, schema, topics
+from streams.cli import config, decide, demo, dev, explain, keys, policy, run, schema, topics
 
 app = typer.Typer(
     name="doorward",
@@ -20,6 +20,7 @@ app.command("dev")(dev.dev)
 app.command("run")(run.run)
 app.command("decide")(decide.decide)
 app.command("load")(demo.load)
+policy.app.command("explain")(explain.explain_joins)
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")

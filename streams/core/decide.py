@@ -61,9 +61,6 @@ class Judgement(msgspec.Struct, frozen=True, gc=False):
     policies: dict[str, int]
 
 
-NO_DOCUMENT: Final = Judgement(0, None, None, {})
-
-
 def evaluate(document: Document, subject: Subject, facts: Facts) -> Finding:
     """One document's verdict, before the charter's caps: rules in order, open ones counted, the first true one ends."""
     possible = 0  # a set of verdicts, as bits
@@ -100,35 +97,50 @@ def judge(
         rosters: whether service documents and ones signed on the owner's behalf are reported on too. A worker does
             not (ruling 34): it would publish who is where; offline the joins are the reader's own.
     """
-    enforced, reported = NO_DOCUMENT, None
+    enforced, reported = _Strictest(), _Strictest()
     for slot in index.reaching(data.account, data.meeting):
         revision = slot.in_force(at)
         if revision is None:
             continue
+        if revision.document.mode == "enforce":
+            enforced.take(find(revision, data, facts), revision)
+        elif rosters or not is_roster(revision):
+            reported.take(find(revision, data, facts), revision)
+    return enforced.judgement(), reported.judgement() if reported.policies else None
+
+
+def find(revision: Revision, data: JoinData, facts: Facts) -> Finding:
+    """What an accepted document says of a join, the charter's caps applied (ruling 13, 30)."""
+    finding = evaluate(revision.document, data, facts)  # type: ignore[arg-type]  # normalised: role and stage are set
+    if finding.verdict != charter.REMOVE:
+        return finding
+    verdict = charter.capped(
+        revision.document, finding.rule, finding.verdict, facts, role=data.role or "", on_behalf=revision.on_behalf
+    )
+    return finding if verdict == finding.verdict else Finding(verdict, finding.outcome, finding.rule)
+
+
+class _Strictest:
+    """The strictest finding so far.
+
+    Ties stay with the earlier document: slots come widest scope first, then by path (rule 5, ruling 22).
+    """
+
+    __slots__ = ("finding", "policies", "revision")
+
+    def __init__(self) -> None:
+        self.finding: Finding | None = None
+        self.revision: Revision | None = None
+        self.policies: dict[str, int] = {}
+
+    def take(self, finding: Finding, revision: Revision) -> None:
         document = revision.document
-        if document.mode == "report" and not rosters and is_roster(revision):
-            continue
-        finding = evaluate(document, data, facts)  # type: ignore[arg-type]  # normalised: role and stage are set
-        if finding.verdict == charter.REMOVE:
-            verdict = charter.capped(
-                document, finding.rule, finding.verdict, facts, role=data.role or "", on_behalf=revision.on_behalf
-            )
-            if verdict != finding.verdict:
-                finding = Finding(verdict, finding.outcome, finding.rule)
-        if document.mode == "enforce":
-            enforced = _stricter(enforced, finding, revision)
-        else:
-            reported = _stricter(reported or NO_DOCUMENT, finding, revision)
-    return enforced, reported
+        self.policies[document.path] = document.revision
+        if self.finding is None or finding.verdict > self.finding.verdict:
+            self.finding, self.revision = finding, revision
 
-
-def _stricter(so_far: Judgement, finding: Finding, revision: Revision) -> Judgement:
-    """Ties stay with the earlier document: slots come widest scope first, then by path (rule 5, ruling 22)."""
-    document = revision.document
-    policies = {**so_far.policies, document.path: document.revision}
-    if so_far.finding is None or finding.verdict > so_far.verdict:
-        return Judgement(finding.verdict, finding, revision, policies)
-    return Judgement(so_far.verdict, so_far.finding, so_far.revision, policies)
+    def judgement(self) -> Judgement:
+        return Judgement(self.finding.verdict if self.finding else 0, self.finding, self.revision, self.policies)
 
 
 def decision(

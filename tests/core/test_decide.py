@@ -237,7 +237,7 @@ def test_among_tied_admits_the_deciding_documents_outcome_counts() -> None:
 
 
 def test_no_document_has_no_reason() -> None:
-    assert reason(decide.NO_DOCUMENT, join(), FRANCE) is None
+    assert reason(decide.Judgement(0, None, None, {}), join(), FRANCE) is None
 
 
 ALL_FIELDS = {
