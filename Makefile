@@ -14,6 +14,7 @@ env: $(VENV)/.made  ## Make .venv from the lock file, with hashes.
 
 $(VENV)/.made: requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Doorward needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -c 'import ensurepip, venv' || { echo 'install python3-venv first'; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -33,6 +34,9 @@ lint: env  ## ruff, mypy.
 cover: env  ## The pure core's tests, and its 100 % branch coverage.
 	@$(BIN)/coverage run -m pytest -q tests/core tests/charter
 	@$(BIN)/coverage report
+
+bench: env  ## One worker on one core beside a raw aiokafka loop with the same core (a few minutes; a quiet machine).
+	$(BIN)/python -m benchmarks.throughput
 
 fast: env  ## Only what needs no broker.
 	@$(BIN)/python -m pytest -q -m "not broker"

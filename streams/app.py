@@ -6,8 +6,10 @@ with its joins agent → the policy log read to its end → joins consumed. What
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -20,17 +22,17 @@ from streams.adapters.geo import Geo, GeoUnavailable, shipped
 from streams.adapters.iso import vocabulary
 from streams.adapters.kafka import Connection, CredentialsUnavailable
 from streams.adapters.metrics import Metrics
-from streams.adapters.policytable import PolicyTable, TableUnavailable
+from streams.adapters.policytable import Meaning, PolicyTable, TableUnavailable
 from streams.agents.decider import Decider
 from streams.agents.joins import DEAD_LETTERS, Fuse, JoinsAgent
 from streams.agents.policies import POLICIES, STATUS, LogReplaced, PolicyFollower, Speaker, TableDamaged
-from streams.core import status
+from streams.core import instants, status
 from streams.core.events import Provenance
 from streams.core.index import Index
 from streams.runtime import process
 from streams.runtime.application import ChunkedApp
 from streams.runtime.config import client_options, faust_options
-from streams.runtime.produce import Outbox
+from streams.runtime.produce import Outbox, RecordTooLargeError
 from streams.runtime.reader import LogChangedError, LogReader
 from streams.runtime.transport import FetchSettings
 from streams.settings import Settings
@@ -39,6 +41,8 @@ from streams.wire.trust import TrustSet, TrustUnavailable, read_trust
 
 JOINS: Final = "joins"
 GAUGE_SECONDS: Final = 1.0
+SAY_AGAIN_SECONDS: Final = 1.0
+"""How soon what could not be said is tried again."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,16 +82,16 @@ class Worker:
             bootstrap=settings.kafka_bootstrap, client_id=settings.worker, credentials=self._credentials
         )
         self.index = Index()
-        self.table = _open_table(settings)
+        self.table = _open_table(settings, self.trust)
         engine = __version__ if not clock_shift else f"{__version__} (clock {clock_shift / 3_600_000:+g}h)"
         provenance = Provenance(-1, self.geo.build, self.geo.time, settings.contest, engine)
         self.decider = Decider(self.index, self.geo.facts, provenance)
         self._applied = _Applied()
+        self._timings: dict[str, float] = {}
+        self._news = asyncio.Event()  # something may have to be said
         self.app = self._build()
         self.follower = self._follow()
-        self.speaker = Speaker(
-            table=self.table, trust=self.trust, geo=_geo_event(self.geo, self.clock()), say=self._say
-        )
+        self.speaker = Speaker(table=self.table, trust=self.trust, geo=geo_event(self.geo, self.clock()), say=self._say)
         self.metrics.geo_build_time.set(self.geo.time)
 
     def clock(self) -> int:
@@ -125,7 +129,7 @@ class Worker:
             fuse=Fuse(settings.fuse_share, settings.fuse_sample),
         )
         app.agent(app.chunks, name="joins")(agent.run)
-        for task in (self._read_policies, self._read_status, self._watch_gauges):
+        for task in (self._read_policies, self._read_status, self._speak, self._watch_gauges):
             app.task(task)
         return app
 
@@ -148,8 +152,7 @@ class Worker:
         self.metrics.partitions.set(len(owned))
         self.speaker.may_speak = 0 in owned
         log.info("partitions assigned", partitions=sorted(owned))
-        if self.speaker.may_speak:
-            self._speaking = asyncio.ensure_future(self._speak())
+        self._news.set()
 
     def _on_forgotten(self) -> None:
         self.metrics.partitions.set(0)
@@ -196,13 +199,14 @@ class Worker:
     async def _on_policies(self, records: Sequence[Any]) -> None:
         before = time.monotonic()
         await self.follower.handle(records)
-        await self._say_applied({"judge": time.monotonic() - before})
-        await self._speak()
+        self._timings = {"judge": time.monotonic() - before}
+        self._news.set()
 
     async def _open_when_read(self, reader: LogReader, started: float) -> None:
         await reader.caught_up.wait()
         process.settle()
-        await self._say_applied({"start": time.monotonic() - started})
+        self._timings = {"start": time.monotonic() - started}
+        self._news.set()
         self.app.source.open()
         self.metrics.ready.set(1)
         log.info("ready", documents=len(self.index), policy_offset=self.follower.offset)
@@ -220,7 +224,7 @@ class Worker:
     async def _speak_when_read(self, reader: LogReader) -> None:
         await reader.caught_up.wait()
         self.speaker.caught_up = True
-        await self._speak()
+        self._news.set()
 
     async def _watch_gauges(self) -> None:
         errors = 0
@@ -228,10 +232,24 @@ class Worker:
             self.metrics.lag.set(sum(self.app.lag().values()))
             self.metrics.geo_errors.inc(self.geo.lookup_errors - errors)
             errors = self.geo.lookup_errors
-            await self._speak()  # whatever could not be said when its time came
             await asyncio.sleep(GAUGE_SECONDS)
 
     # -- speaking ------------------------------------------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        """Say what is new, when it is: deciding never waits for the status log, nor policy for its acknowledgement."""
+        said = -2  # the offset last said to be applied; -1 is an empty log's
+        while not self.app.should_stop:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAY_AGAIN_SECONDS):
+                    await self._news.wait()
+            self._news.clear()
+            try:
+                if self.app.source.is_open and self._applied.offset != said:
+                    said = await self._say_applied()
+                await self.speaker.speak()
+            except (KafkaError, RecordTooLargeError) as exc:
+                log.error("status not said; trying again", error=repr(exc))
 
     async def _say(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         outbox = Outbox(self.app.batches)
@@ -239,29 +257,22 @@ class Worker:
             outbox.add(STATUS, 0, key, value, None, CONTENT_TYPE_HEADERS)
         await outbox.send(lambda: None)
 
-    async def _speak(self) -> None:
-        try:
-            await self.speaker.speak()
-        except KafkaError as exc:  # deciding goes on; it is said later
-            log.error("status not said", error=repr(exc))
-
-    async def _say_applied(self, timings: dict[str, float]) -> None:
-        follower = self.follower
+    async def _say_applied(self) -> int:
+        """Say how far this worker has got; returns the offset said."""
+        applied, follower = self._applied, self.follower
         said = status.applied(
             status.AppliedData(
                 worker=self.settings.worker,
-                offset=follower.offset,
+                offset=applied.offset,
                 digest=self.index.digest,
                 documents=len(self.index),
                 appended_at=follower.appended_at,
-                applied_at=self._applied.at - self.clock_shift,
-                timings=timings,
+                applied_at=applied.at - self.clock_shift,
+                timings=self._timings,
             )
         )
-        try:
-            await self._say([(self.settings.worker.encode(), status.encode(said))])
-        except KafkaError as exc:  # deciding goes on; the next record's status says as much
-            log.error("status not said", error=repr(exc))
+        await self._say([(self.settings.worker.encode(), status.encode(said))])
+        return applied.offset
 
 
 def run(settings: Settings, *, clock_shift: int = 0) -> NoReturn:
@@ -300,9 +311,12 @@ def _read_trust(settings: Settings) -> TrustSet:
         raise Unavailable(f"DOORWARD_TRUST: {exc}") from None
 
 
-def _open_table(settings: Settings) -> PolicyTable:
+def _open_table(settings: Settings, trust: TrustSet) -> PolicyTable:
+    meaning = Meaning(
+        vocabulary=vocabulary().edition, audience=settings.audience, trust=trust.digest, contest=settings.contest
+    )
     try:
-        return PolicyTable(settings.data / "policies", vocabulary=vocabulary().edition, audience=settings.audience)
+        return PolicyTable(settings.data / "policy-table", meaning)
     except TableUnavailable as exc:
         raise Unavailable(str(exc)) from None
 
@@ -314,6 +328,8 @@ def _check_broker(connection: Connection) -> int:
         async with topics.connected(connection.bootstrap, **connection.security_options()) as admin:
             return await topics.check(admin, topics.load_manifest())
 
+    quiet = logging.getLogger("aiokafka")
+    quiet.setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
     try:
         return asyncio.run(ask())
     except (topics.BrokerUnavailable, topics.BootstrapMalformed, CredentialsUnavailable) as exc:
@@ -322,8 +338,14 @@ def _check_broker(connection: Connection) -> int:
         raise Unavailable(f"DOORWARD_KAFKA_BOOTSTRAP: {exc}; see `doorward topics plan`") from None
     except KafkaError as exc:
         raise Unavailable(f"DOORWARD_KAFKA_BOOTSTRAP: {connection.bootstrap}: {exc}") from None
+    finally:
+        quiet.setLevel(logging.WARNING)
 
 
-def _geo_event(geo: Geo, at: int) -> status.GeoEvent:
-    files = [status.GeoFile(name=file.name, sha256=file.sha256, build=str(file.epoch)) for file in geo.files]
+def geo_event(geo: Geo, at: int) -> status.GeoEvent:
+    """The event that announces the geo files in use, at an instant in ms."""
+    files = [
+        status.GeoFile(name=file.name, sha256=f"sha256:{file.sha256}", build=instants.render(file.epoch * 1000))
+        for file in geo.files
+    ]
     return status.geo_announced(geo.build, files, at)

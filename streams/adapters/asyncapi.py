@@ -161,7 +161,10 @@ def _signed_document(topic: Topic) -> dict[str, Any]:
     signature = {
         "type": "object",
         "properties": {
-            "protected": {**encoded, "description": "base64url of exactly alg (Ed25519), kid, typ and aud."},
+            "protected": {
+                **encoded,
+                "description": "base64url of exactly alg (Ed25519 or EdDSA), kid, typ and aud.",
+            },
             "signature": encoded,
         },
         "required": ["protected", "signature"],

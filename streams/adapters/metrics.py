@@ -64,7 +64,8 @@ class Metrics:
             "doorward_misrouted_events", "Events not on the default partitioner's partition.", registry=registry
         )
         self.latency = Latency(
-            "doorward_decision_latency_seconds", "From an event's append to its decision's acknowledgement."
+            "doorward_decision_latency_seconds",
+            "From an event record's timestamp to its decision's acknowledgement.",
         )
         registry.register(self.latency)
         self.fuse_blown = Gauge(

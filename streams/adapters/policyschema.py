@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, get_args
 from streams.core import charter
 from streams.core.conditions import FIELDS, TERRITORIES
 from streams.core.facts import CONNECTIONS, CONTINENTS
-from streams.core.policy import LANGUAGE, MAX_NAME, MAX_REVISION, ROLES, STAGES, VERDICTS, Mode
+from streams.core.policy import LANGUAGE, MAX_NAME, MAX_REVISION, MAX_TEXT, ROLES, STAGES, VERDICTS, Mode
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -33,8 +33,8 @@ _TIME: Final[Schema] = {
     "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
 }
 _NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
-_TEXT: Final[Schema] = {"type": "string"}
-_SAID: Final[Schema] = {"type": "string", "pattern": "\\S"}
+_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT}
+_SAID: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": "\\S"}
 
 _VALUES: Final[dict[str, Schema]] = {
     "country": {

@@ -15,6 +15,8 @@ from rocksdict import Options, Rdict, WriteBatch
 FORMAT: Final = 1
 """Of a row. A table in another format is built again."""
 _META: Final = b"meta"
+_DAMAGE: Final = ("Corruption", "Invalid argument", "NotFound")
+"""How RocksDB's errors begin when files are damaged, not its own, or missing."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -41,10 +43,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sha256: str | None = None
 
 
-class _Meta(msgspec.Struct, array_like=True):
-    format: int
+class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the rows were judged by. With any of it changed they mean nothing, and the log is read anew.
+
+    Attributes:
+        vocabulary: the edition documents were compiled against.
+        audience: the deployment signatures were verified for.
+        trust: the digest of the trust set: a key that was revoked, or an account's first own key, changes verdicts.
+        contest: the deployment's own way to contest (ruling 39).
+        format: of a row.
+    """
+
     vocabulary: str
     audience: str
+    trust: str
+    contest: str | None
+    format: int = FORMAT
 
 
 class TableUnavailable(Exception):
@@ -59,18 +73,16 @@ class PolicyTable:
     """The table, open; one process at a time.
 
     Args:
-        folder: its own folder; made if missing.
-        vocabulary: the edition documents were compiled against.
-        audience: the deployment signatures were verified for. With another vocabulary or audience the rows mean
-            nothing and are dropped.
+        folder: its own folder, and nobody else's: it is removed when the rows mean nothing any more.
+        meaning: what the rows are judged by.
 
     Raises:
         TableUnavailable: see there. A table that RocksDB finds damaged is dropped instead: it is derived.
     """
 
-    def __init__(self, folder: Path, *, vocabulary: str, audience: str) -> None:
+    def __init__(self, folder: Path, meaning: Meaning) -> None:
         self._folder = folder
-        meta = _encode(_Meta(FORMAT, vocabulary, audience))
+        meta = _encode(meaning)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -82,20 +94,20 @@ class PolicyTable:
             db = Rdict(str(self._folder), _options())
             if db.get(_META) == meta:
                 return db
-            stale = db.get(_META) is not None
-            if stale:
+            if db.get(_META) is not None:
                 db.close()
-                shutil.rmtree(self._folder)
-                db = Rdict(str(self._folder), _options())
+                db = self._anew()
         except Exception as exc:
-            # rocksdict raises plain Exception for all; only a lock says that somebody else is alive in there.
-            if "lock" in str(exc).lower() or "Permission denied" in str(exc):
+            # rocksdict raises plain Exception for everything: only RocksDB's own words for damage may cost the table.
+            if not any(word in str(exc) for word in _DAMAGE):
                 raise TableUnavailable(f"DOORWARD_DATA: cannot open {self._folder}: {exc}") from None
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
-            db = Rdict(str(self._folder), _options())
+            db = self._anew()
         db.put(_META, meta)
         return db
+
+    def _anew(self) -> Any:
+        shutil.rmtree(self._folder)
+        return Rdict(str(self._folder), _options())
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Rows from an offset on, in the log's order. Raises msgspec.MsgspecError for a row that is none."""
@@ -114,8 +126,7 @@ class PolicyTable:
         """Drop all rows: the log is not the one they were derived from."""
         meta = self._db.get(_META)
         self._db.close()
-        shutil.rmtree(self._folder)
-        self._db = Rdict(str(self._folder), _options())
+        self._db = self._anew()
         self._db.put(_META, meta)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ uncommitted, for somebody to look at (design §7).
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -118,6 +119,8 @@ class JoinsAgent:
         outbox, at, tally = self._new_outbox(), self._clock(), _Tally()
         for partition, records in chunk.parts.items():
             failures = [self._answer(record, partition.partition, outbox, at, tally) for record in records]
+            if any(failures):
+                log.error("events failed", failed=len(tally.failures), first=tally.failures[:3])
             if self._fuse.blown_by(failures):
                 await self._hold(partition)
         await outbox.send(chunk.check)
@@ -130,7 +133,7 @@ class JoinsAgent:
         except Malformed as exc:
             self._bury(record, exc.fault, exc.detail, outbox, tally)
         except Exception as exc:  # our own fault, whatever it is: the rest of the chunk must not pay for it
-            log.error("event failed", topic=record.topic, partition=partition, offset=record.offset, fault=type(exc))
+            tally.failures.append((partition, record.offset, type(exc).__name__))
             self._bury(record, "internal", type(exc).__name__, outbox, tally)
             return True
         return False
@@ -187,7 +190,7 @@ class JoinsAgent:
         await asyncio.Event().wait()
 
     def _count(self, chunk: Chunk, tally: "_Tally") -> None:
-        metrics, now = self._metrics, self._clock()
+        metrics, now = self._metrics, time.time_ns() // 1_000_000
         for type_, count in tally.types.items():
             metrics.events.labels(type_).inc(count)
         metrics.count_decisions(tally.verdicts)
@@ -196,17 +199,21 @@ class JoinsAgent:
         if tally.misrouted:
             metrics.misrouted.inc(tally.misrouted)
         metrics.latency.observe_all(
-            (now - record.timestamp) / 1000 for records in chunk.parts.values() for record in records
+            (now - record.timestamp) / 1000
+            for records in chunk.parts.values()
+            for record in records
+            if record.timestamp >= 0  # -1: its producer gave none
         )
 
 
 class _Tally:
     """What a chunk came to; goes into the metrics once it is acknowledged."""
 
-    __slots__ = ("faults", "misrouted", "types", "verdicts")
+    __slots__ = ("failures", "faults", "misrouted", "types", "verdicts")
 
     def __init__(self) -> None:
         self.types: Counter[str] = Counter()
         self.verdicts: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
+        self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name

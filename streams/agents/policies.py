@@ -11,6 +11,7 @@ What came of each record is said on ``policies.status`` by one worker for the gr
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -224,25 +225,11 @@ class Speaker:
             if not (self.may_speak and self.caught_up):
                 return
             now = time.time_ns() // 1_000_000
-            said = []
-            for event in (_trust_event(self._trust, now), self._geo):
-                if self._announced.get(type(event).__name__) != event.subject:
-                    said.append((event.subject.encode(), status.encode(event)))
-                    self._announced[type(event).__name__] = event.subject
-            last = self._said
-            for row in self._table.rows(self._said + 1):
-                said.append((status.decode(row.status).subject.encode(), row.status))
-                last = row.offset
-            if said:
-                await self._say(said)
-            self._said = max(self._said, last)
-
-
-def _trust_event(trust: TrustSet, at: int) -> status.TrustEvent:
-    keys = [
-        status.AnnouncedKey(
-            kid=key.kid, holder=key.signer.holder, scopes=list(key.signer.scopes), on_behalf=key.signer.on_behalf
-        )
-        for key in trust.keys.values()
-    ]
-    return status.trust_announced(trust.digest, keys, at)
+            trust = status.trust_announced(self._trust.digest, self._trust.announced(), now)
+            news = [e for e in (trust, self._geo) if self._announced.get(type(e).__name__) != e.subject]
+            if news:
+                await self._say([(event.subject.encode(), status.encode(event)) for event in news])
+                self._announced.update((type(event).__name__, event.subject) for event in news)
+            while rows := list(islice(self._table.rows(self._said + 1), _SLICE)):
+                await self._say([(status.decode(row.status).subject.encode(), row.status) for row in rows])
+                self._said = max(self._said, rows[-1].offset)

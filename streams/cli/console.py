@@ -52,3 +52,8 @@ def quiet_pipe() -> Iterator[None]:
         # Python flushes stdout once more at exit: give it somewhere to go.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # lives until the process ends
         raise typer.Exit(0) from None
+    except OSError as exc:
+        if exc.filename is not None:
+            raise  # about a file, not about stdout
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # as above
+        fail(f"cannot write to stdout: {exc.strerror}", UNAVAILABLE)

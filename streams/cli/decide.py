@@ -46,6 +46,8 @@ def decide(
     fixed = parse_now(now)
     if not unsigned and settings.trust is None:
         console.fail("--trust FILE is required for signed documents, or --unsigned for others", console.BAD_INPUT)
+    if unsigned and trust_file is not None:
+        console.fail("--unsigned reads no signatures; leave out --trust", console.BAD_INPUT)
     index = read_index(policies, settings, unsigned=unsigned)
     geography = open_geo(geo_files)
     provenance = Provenance(0, geography.build, geography.time, settings.contest, __version__)
@@ -144,6 +146,9 @@ def read_index(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
         console.say(str(problem))
     if problems:
         console.fail(f"{len(problems)} problem(s) in {folder}; nothing was decided", console.BAD_INPUT)
+    if not len(index):
+        kind = "unsigned documents" if unsigned else "signed documents (*.jws.json)"
+        console.say(f"doorward: no {kind} in {folder}: every join is admitted")
     return index
 
 
@@ -154,7 +159,8 @@ def opened(joins: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        with Path(joins).open("rb") as file:
-            yield file
+        file = Path(joins).open("rb")  # noqa: SIM115  # closed below; what goes wrong inside is not about opening it
     except OSError as exc:
         console.fail(f"--joins: cannot read {joins}: {exc.strerror}", console.UNAVAILABLE)
+    with file:
+        yield file

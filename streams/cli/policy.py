@@ -48,6 +48,7 @@ def sign(
     """
     settings = console.settings(audience=audience)
     signing = _keys(key_files)
+    _there(files)
     targets: dict[Path, bytes] = {}
     said: list[str] = []
     problems: list[object] = []
@@ -231,6 +232,7 @@ def _offers(files: list[Path], signing: list[keys.PrivateKey], settings: Setting
         console.fail(f"--key KEYFILE is required to sign {plain[0]}", console.BAD_INPUT)
     offers: list[Offer] = []
     problems: list[object] = []
+    _there(files)
 
     def offer(raw: bytes, place: Place) -> None:
         try:
@@ -262,6 +264,12 @@ def _offers(files: list[Path], signing: list[keys.PrivateKey], settings: Setting
     if not offers:
         console.fail("no document to push", console.BAD_INPUT)
     return offers
+
+
+def _there(files: list[Path]) -> None:
+    """End the command when not one file is there; one that is missing among others is reported beside what is wrong."""
+    if not any(file.is_file() for file in files):
+        console.fail(f"there is no file {', '.join(map(str, files))}", console.UNAVAILABLE)
 
 
 def _keys(files: list[Path]) -> list[keys.PrivateKey]:

@@ -32,6 +32,8 @@ LANGUAGE: Final = 1
 MAX_REVISION: Final = 2**63 - 1
 MAX_NAME: Final = 128
 """Characters in an id or a name."""
+MAX_TEXT: Final = 2000
+"""Characters in a note, ground, reference or contest: receipts repeat them, and a decision has to fit a record."""
 _MAX_ASN: Final = 2**32 - 1
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
@@ -174,7 +176,7 @@ class _Reader:
         known = _COMMON | set(_IDS[scope])
         for key in value:
             if key not in known:
-                self.bad("unknown-key", str(key), f"a {scope} document has no field {key!r}")
+                self.bad("unknown-key", str(key), f"{scope} documents have no field {key!r}")
             elif value[key] is None and key not in _NULLABLE:
                 self.bad("null", key, "must not be null; leave it out")
         ids = [self.name(value, key) for key in _IDS[scope]]
@@ -351,6 +353,9 @@ class _Reader:
             return None
         if not isinstance(text, str):
             self.bad("type", at, f"must be a string, not {_kind(text)}")
+            return None
+        if len(text) > MAX_TEXT:
+            self.bad("too-long", at, f"must have at most {MAX_TEXT} characters, not {len(text)}")
             return None
         if required and not text.strip():
             self.bad("required", at, "must not be empty")

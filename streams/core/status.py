@@ -24,6 +24,11 @@ APPLIED: Final = "doorward.policy.applied.v1"
 TRUST: Final = "doorward.trust.announced.v1"
 GEO: Final = "doorward.geo.announced.v1"
 SOURCE: Final = "doorward"
+MOST_PROBLEMS: Final = 50
+"""Told of one rejected record; the rest is counted."""
+LONGEST_MESSAGE: Final = 300
+LONGEST_PATH: Final = 8 * 1024
+"""Characters: more than any document's path has, three ids of 128 characters percent-encoded."""
 
 
 class AcceptedData(msgspec.Struct, kw_only=True, frozen=True):
@@ -192,10 +197,24 @@ def accepted(revision: Revision, *, offset: int, appended_at: int) -> AcceptedEv
 def rejected(
     path: str, revision: int | None, problems: Sequence[Problem], *, offset: int, appended_at: int, sha256: str | None
 ) -> RejectedEvent:
-    """Say that the record at an offset changes nothing. ``path``: the document's, or the record's key as text."""
-    data = RejectedData(path=path, revision=revision, offset=offset, sha256=sha256, problems=list(problems))
+    """Say that the record at an offset changes nothing. ``path``: the document's, or the record's key as text.
+
+    What a record can make us repeat is cut: whoever writes one may not keep the answer from fitting a record.
+    """
+    path = _cut(path, LONGEST_PATH)
+    told = [
+        Problem(problem.code, _cut(problem.path, LONGEST_MESSAGE), _cut(problem.message, LONGEST_MESSAGE))
+        for problem in problems[:MOST_PROBLEMS]
+    ]
+    if len(problems) > MOST_PROBLEMS:
+        told.append(Problem("more", "", f"and {len(problems) - MOST_PROBLEMS} more"))
+    data = RejectedData(path=path, revision=revision, offset=offset, sha256=sha256, problems=told)
     identity = _identity(REJECTED, offset, sha256 or "")
     return RejectedEvent(id=identity, time=instants.render(appended_at), subject=path, data=data)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def applied(data: AppliedData) -> AppliedEvent:

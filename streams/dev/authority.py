@@ -15,6 +15,7 @@ from streams.adapters.policylog import Offer
 from streams.core.policy import Invalid, parse
 from streams.wire import jws, keys
 from streams.wire.documents import Placed
+from streams.wire.trust import read_trust
 
 AUDIENCE: Final = "doorward"
 SAMPLE_ACCOUNT: Final = "acme"
@@ -44,25 +45,41 @@ class Authority:
 
 
 def establish(folder: Path, accounts: Iterable[str]) -> Authority:
-    """Make the keys and the trust set in a folder that is ours alone.
+    """Make the keys and the trust set in a folder that is ours alone; keys that are there already are kept.
 
     Args:
         folder: made if missing.
-        accounts: what the owner's key is trusted for; none: every account.
+        accounts: what the owner's key is trusted for, besides what it was before; none: every account.
+
+    Raises:
+        OSError: the folder cannot be made.
+        keys.KeyUnavailable: a file there is no key.
+        TrustUnavailable: the file there is no trust set.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    named = sorted(set(accounts))
+    trust = folder / "trust.json"
+    named = sorted({*accounts, *_named_before(trust)})
     owner_scopes = [f"account/{account}" for account in sorted({*named, SAMPLE_ACCOUNT})] if named else ["account/*"]
     scopes = {"owner": owner_scopes, "approver-1": ["service"], "approver-2": ["service"]}
-    private = {name: keys.generate() for name in scopes}
     files = {name: folder / f"{name}.jwk.json" for name in scopes}
-    for name, key in private.items():
-        files[name].unlink(missing_ok=True)
-        keys.write_private(key, files[name])
-    trust = folder / "trust.json"
+    private = {name: _kept_or_new(file) for name, file in files.items()}
     entries = [keys.public_jwk(private[name], name, scopes[name]) for name in scopes]
     trust.write_text(json.dumps({"keys": entries}, indent=1) + "\n")
     return Authority(trust, files, private)
+
+
+def _kept_or_new(file: Path) -> keys.PrivateKey:
+    """The key of a kept sandbox: its policy log is signed by it. Raises keys.KeyUnavailable for a file that is none."""
+    if file.exists():
+        return keys.read_private(file)
+    key = keys.generate()
+    keys.write_private(key, file)
+    return key
+
+
+def _named_before(trust: Path) -> frozenset[str]:
+    """The accounts that a kept sandbox trusts its owner for."""
+    return read_trust(trust).exact_accounts() if trust.exists() else frozenset()
 
 
 def accounts_of(placed: Sequence[Placed]) -> set[str]:

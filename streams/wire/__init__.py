@@ -1,5 +1,5 @@
 """Bytes to core and back. No network, no clock: what is here is a function of its arguments.
 
-``json`` says whether bytes are JSON and how deep; ``cloudevents`` reads records of ``joins`` and writes decisions;
-``deadletter`` shapes what could not be decided; ``documents``, ``jws`` and ``trust`` read policy.
+``strictjson`` says whether bytes are JSON and how deep; ``cloudevents`` reads records of ``joins`` and writes
+decisions; ``deadletter`` shapes what could not be decided; ``documents``, ``jws`` and ``trust`` read policy.
 """

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from streams.adapters.policytable import PolicyTable, Row, TableUnavailable
+from streams.adapters.policytable import Meaning, PolicyTable, Row, TableUnavailable
+
+MEANING = Meaning(vocabulary="ISO 1", audience="here", trust="sha256:1", contest=None)
 
 
-def opened(folder: Path, vocabulary: str = "ISO 1", audience: str = "here") -> PolicyTable:
-    return PolicyTable(folder, vocabulary=vocabulary, audience=audience)
+def opened(folder: Path, **changed: str) -> PolicyTable:
+    return PolicyTable(folder, msgspec.structs.replace(MEANING, **changed))
 
 
 def filled(folder: Path, offsets: tuple[int, ...] = (3, 1, 256, 2)) -> None:
@@ -49,8 +52,10 @@ def test_a_row_keeps_everything(tmp_path: Path) -> None:
     table.close()
 
 
-@pytest.mark.parametrize("changed", [{"vocabulary": "ISO 2"}, {"audience": "there"}])
-def test_with_another_vocabulary_or_audience_it_is_empty(tmp_path: Path, changed: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"vocabulary": "ISO 2"}, {"audience": "there"}, {"trust": "sha256:2"}, {"contest": "https://c.example"}]
+)
+def test_judged_by_anything_else_it_is_empty(tmp_path: Path, changed: dict[str, str]) -> None:
     filled(tmp_path / "t")
     assert offsets(opened(tmp_path / "t", **changed)) == []
 
@@ -97,3 +102,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TableUnavailable, match="DOORWARD_DATA"):
         opened(tmp_path / "file" / "t")
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "LOCK").mkdir()
+    (folder / "keep.yaml").write_text("not ours")
+    with pytest.raises(TableUnavailable, match="DOORWARD_DATA"):
+        opened(folder)
+    assert (folder / "keep.yaml").read_text() == "not ours"

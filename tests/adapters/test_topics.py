@@ -78,7 +78,8 @@ def made(empty: str) -> str:
         ("decisions", "meeting", "N", 30 * 24),
         ("decisions.report", "meeting", "N", 30 * 24),
         ("policies", "document path", 1, None),
-        ("policies.status", "document path", 1, 365 * 24),
+        # The design says "document path"; of `applied` and announcements, which are about none, it is the subject.
+        ("policies.status", "subject", 1, 365 * 24),
         ("joins.dlq", "as it came", "N", 72),
     ],
 )

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from streams.adapters.iso import vocabulary
 from streams.adapters.metrics import Metrics
-from streams.adapters.policytable import PolicyTable, Row
+from streams.adapters.policytable import Meaning, PolicyTable, Row
 from streams.agents.policies import LogReplaced, PolicyFollower, Speaker, TableDamaged
 from streams.core import status
 from streams.core.index import Index
 from streams.dev.authority import AUDIENCE, Authority, establish
+from streams.wire import jws
 from streams.wire.trust import read_trust
 
 
@@ -41,7 +43,8 @@ class World:
         self.table = self.open()
 
     def open(self) -> PolicyTable:
-        return PolicyTable(self.folder / "table", vocabulary=vocabulary().edition, audience=AUDIENCE)
+        meaning = Meaning(vocabulary=vocabulary().edition, audience=AUDIENCE, trust=self.trust.digest, contest=None)
+        return PolicyTable(self.folder / "table", meaning)
 
     def restart(self) -> PolicyFollower:
         self.table.close()
@@ -163,3 +166,35 @@ def test_who_may_not_speak_does_not(world: World, missing: str) -> None:
     setattr(silent, missing, False)
     asyncio.run(silent.speak())
     assert said.records == []
+
+
+def test_what_could_not_be_said_is_said_later(world: World) -> None:
+    class Unlucky(Said):
+        refusals = 2
+
+        async def __call__(self, records: Any) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise KafkaError
+            await super().__call__(records)
+
+    handle(world.follower(), world.record(0))
+    said = Unlucky()
+    speaking = speaker(world, said)
+    for _ in range(2):
+        with pytest.raises(KafkaError):
+            asyncio.run(speaking.speak())
+    asyncio.run(speaking.speak())
+    assert said.types() == ["doorward.trust.announced.v1", "doorward.geo.announced.v1", "doorward.policy.accepted.v1"]
+
+
+def test_a_hostile_record_cannot_make_its_answer_too_large(world: World) -> None:
+    follower = world.follower()
+    document = {"scope": "account", "account": "acme", "name": "n", "revision": 1, "default": "admit"}
+    many = document | {f"unknown-{i}" * 10: 1 for i in range(5_000)}
+    signed = jws.sign(many, [world.authority.private["owner"]], AUDIENCE)
+    handle(follower, Logged(0, b"k" * 600_000, b"{}"), Logged(1, b"account/acme/n", signed))
+    for row in world.table.rows():
+        assert len(row.status) < 50_000
+        assert json.loads(row.status)["type"] == "doorward.policy.rejected.v1"
+    assert json.loads(row.status)["data"]["problems"][-1]["message"] == "and 4950 more"

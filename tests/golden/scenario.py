@@ -109,10 +109,10 @@ def statuses() -> dict[str, bytes]:
         documents=len(made),
         appended_at=APPENDED,
         applied_at=APPENDED + 18,
-        timings={"verify": 0.004, "index": 0.0005},
+        timings={"judge": 0.004},
     )
     empty = msgspec.structs.replace(
-        applied, offset=-1, digest=Index().digest, documents=0, appended_at=None, timings={}
+        applied, offset=-1, digest=Index().digest, documents=0, appended_at=None, timings={"start": 0.3}
     )
     path, hash_ = "account/acme/licensing", jws.digest_of(msgspec.json.encode(wrong))
     file = status.GeoFile(name="country", sha256="sha256:" + "1a2b3c4d" * 8, build="2026-06-17T00:00:00Z")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from streams.adapters.policylog import Offer
@@ -16,6 +17,7 @@ from streams.dev.sandbox import Sandbox, rejections
 from streams.wire import jws
 from tests.integration.backend import Backend, join
 
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "events"
 FRANCE, AMERICA = "5.39.0.1", "8.8.8.8"
 
 LICENSING = {
@@ -124,6 +126,13 @@ def test_what_is_malformed_becomes_a_dead_letter_and_the_rest_goes_on(backend: B
     placed = {(r.partition, json.loads(r.value)["data"]["order"][0]) for r in backend.read("decisions")}
     for (reason, _, _), place in zip(MALFORMED, places, strict=True):
         assert (place in placed) == (reason == "bad_address"), "only a join whose address is none is decided as well"
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_backends_compress_as_they_like(backend: Backend, codec: str) -> None:
+    event = join("m-4", FRANCE, id=f"compressed-{codec}")
+    backend.send([(b"m-4", json.dumps(event).encode(), [])], compression_type=codec)
+    assert backend.decisions(event["id"])[event["id"]]["data"]["verdict"] == "remove"
 
 
 @pytest.mark.parametrize("address", ["::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"])
@@ -248,6 +257,22 @@ def test_addresses_stay_out_of_everything_but_joins_and_dead_letters(sandbox: Sa
         holding = {name for name, content in sinks.items() if canary.encode() in content}
         assert holding <= {"joins", "joins.dlq"}, f"{canary} is in {holding}"
         assert "joins" in holding, "the canary was planted"
+
+
+@pytest.mark.parametrize("topic", ["decisions", "decisions.report", "policies.status"])
+def test_every_event_is_as_its_schema_says(backend: Backend, topic: str) -> None:
+    records = backend.read(topic, lambda found: len(found) > 0)
+    for record in records:
+        event = json.loads(record.value)
+        name = event["type"].removeprefix("doorward.").removesuffix(".v1")
+        schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+        jsonschema.validate(event, schema, format_checker=jsonschema.FormatChecker())
+        if topic == "policies.status":
+            assert record.key.decode() == event["subject"]
+        if name == "geo.announced":
+            [file] = event["data"]["files"]
+            assert file["sha256"].startswith("sha256:")
+            assert datetime.fromisoformat(file["build"]) == datetime(2026, 6, 17, 19, 51, 40, tzinfo=UTC)
 
 
 def test_a_misrouted_join_is_decided_and_counted(sandbox: Sandbox, backend: Backend) -> None:
