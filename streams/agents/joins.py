@@ -5,12 +5,11 @@ many that draining the topic into dead letters would be the bigger fault: then t
 uncommitted, for somebody to look at (design §7).
 """
 
-import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 from aiokafka.partitioner import murmur2
@@ -122,7 +121,7 @@ class JoinsAgent:
             if any(failures):
                 log.error("events failed", failed=len(tally.failures), first=tally.failures[:3])
             if self._fuse.blown_by(failures):
-                await self._hold(partition)
+                await self._hold(chunk, partition.partition)
         await outbox.send(chunk.check)
         self._count(chunk, tally)
 
@@ -183,11 +182,12 @@ class JoinsAgent:
                 del self._reported[next(iter(self._reported))]
             log.warning("misrouted", meeting=key.decode(), partition=partition, expected=self._home(key))
 
-    async def _hold(self, partition: Any) -> None:
-        """Hold the chunk, uncommitted: a release with the fault mended reads it again."""
+    async def _hold(self, chunk: Chunk, partition: int) -> NoReturn:
+        """Hold the chunk, unsent and uncommitted, for somebody to look at: a release that mends it reads it again."""
         self._metrics.fuse_blown.set(1)
-        log.critical("fuse blown: too many events fail here; nothing is committed", partition=partition.partition)
-        await asyncio.Event().wait()
+        self._metrics.ready.set(0)
+        log.critical("fuse blown: too many events fail here; nothing is sent or committed", partition=partition)
+        await chunk.hold()
 
     def _count(self, chunk: Chunk, tally: "_Tally") -> None:
         metrics, now = self._metrics, time.time_ns() // 1_000_000

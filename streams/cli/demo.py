@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from streams.adapters.kafka import Connection
 from streams.cli import console
-from streams.cli.dev import read_documents, sandbox_errors, stop_signals
+from streams.cli.dev import Stop, read_documents, sandbox_errors
 
 SECONDS = 20.0
 RATE = 2200.0
@@ -32,10 +33,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object.")] = False,
 ) -> None:
     """Run Kafka and workers here, offer a realistic stream, push a stricter document half way, check every answer."""
-    stop_signals()
+    stop = Stop()
     try:
         with sandbox_errors():
-            summary = _run(seconds, rate, workers, seed)
+            summary = _run(stop, seconds, rate, workers, seed)
     except KeyboardInterrupt:
         console.fail("interrupted; nothing is left running", 130)
     with console.quiet_pipe():
@@ -47,7 +48,7 @@ def demo(
         raise typer.Exit(console.FINDING)
 
 
-def _run(seconds: float, rate: float, workers: int, seed: int) -> Any:
+def _run(stop: Stop, seconds: float, rate: float, workers: int, seed: int) -> Any:
     from streams.dev.authority import accounts_of, offers  # here: needs the `dev` extra
     from streams.dev.demo import starter_policies, stream
     from streams.dev.sandbox import Sandbox, SandboxFailed, rejections
@@ -77,7 +78,7 @@ def _run(seconds: float, rate: float, workers: int, seed: int) -> Any:
                     task.cancel()
                 await asyncio.gather(*view, return_exceptions=True)
 
-        return asyncio.run(watched())
+        return stop.run(watched())
 
 
 async def _show(progress: Any) -> None:
@@ -132,13 +133,15 @@ def _print(summary: Any) -> None:
     applied = ", ".join(f"{worker} {ms:.0f} ms" for worker, ms in summary.pushed_applied_ms.items()) or "none"
     rows = {
         "sent": f"{summary.joins:,} joins, {summary.updates:,} updates, {summary.leaves:,} leaves, "
-        f"{summary.malformed:,} malformed ({summary.events_per_second:,.0f} events/s)",
+        f"{summary.malformed:,} malformed",
+        "rate": f"{summary.joins_per_second:,.0f} joins/s, {summary.events_per_second:,.0f} events/s",
         "decided": f"{summary.admits:,} admit, {summary.alerts:,} alert, {summary.removes:,} remove",
         "dead letters": f"{sum(summary.dead_letters.values()):,} ({dead})",
         "event → decision": f"p50 {summary.p50_ms:.1f} ms, p99 {summary.p99_ms:.1f} ms, as the client saw it",
         "pushed → applied": applied,
         "unanswered": f"{summary.unanswered:,}",
-        "checked offline": f"{summary.checked:,} decisions, {summary.different:,} differ, {summary.repeats:,} repeats",
+        "checked offline": f"{summary.checked:,} decisions, {summary.reports:,} in report mode, "
+        f"{summary.different:,} differ, {summary.repeats:,} repeats",
     }
     for name, text in rows.items():
         console.out(f"{name:>17}  {text}")
@@ -155,10 +158,10 @@ def load(
 ) -> None:
     """Send traffic to running workers and say what came back (development only: it makes up joins)."""
     settings = console.settings(kafka_bootstrap=bootstrap)
-    stop_signals()
+    stop = Stop()
     with sandbox_errors():
         try:
-            ledger = asyncio.run(_load(settings.kafka_bootstrap, rate, seconds, seed))
+            ledger = stop.run(_load(settings.connection(), rate, seconds, seed))
         except KeyboardInterrupt:
             console.fail("interrupted", 130)
     from streams.dev.load import percentile
@@ -166,6 +169,8 @@ def load(
     latencies = ledger.latencies()
     answer = {
         "sent": dict(ledger.kinds),
+        "joins_per_second": round(ledger.per_second(ledger.kinds["join"])),
+        "events_per_second": round(ledger.per_second(len(ledger.sent))),
         "verdicts": dict(ledger.verdicts),
         "dead_letters": len(ledger.dead_letters),
         "unanswered": len(ledger.missing()),
@@ -173,21 +178,26 @@ def load(
         "p99_ms": round(percentile(latencies, 0.99) * 1000, 3),
     }
     console.out(json.dumps(answer))
-    if answer["unanswered"]:
+    problems = ledger.shortcomings(rate)
+    for problem in problems:
+        console.say(f"doorward: {problem}")
+    if answer["unanswered"] or problems:
         raise typer.Exit(console.FINDING)
 
 
-async def _load(bootstrap: str, rate: float, seconds: float, seed: int) -> Any:
+async def _load(connection: Connection, rate: float, seconds: float, seed: int) -> Any:
     from streams.adapters import topics
     from streams.adapters.geo import shipped
     from streams.dev.demo import ACCOUNTS, SETTLE_SECONDS
     from streams.dev.load import Client
     from streams.dev.traffic import Addresses, Traffic
 
-    async with topics.connected(bootstrap) as admin:
+    security = connection.security_options()
+    async with topics.connected(connection.bootstrap, **security) as admin:
         partitions = await topics.check(admin, topics.load_manifest())
     rng = random.Random(seed)  # noqa: S311  # traffic, not secrets
-    async with Client(bootstrap, Traffic(Addresses(shipped(), rng), rng, ACCOUNTS), partitions) as client:
+    traffic = Traffic(Addresses(shipped(), rng), rng, ACCOUNTS)
+    async with Client(connection.bootstrap, traffic, partitions, **security) as client:
         await client.send(rate, seconds)
         await client.settle(SETTLE_SECONDS)
         return client.ledger

@@ -1,22 +1,30 @@
 """``doorward dev``: a whole deployment on this machine, gone with the command (design §9)."""
 
+import asyncio
 import json
 import logging
 import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryFile
+from typing import Annotated, Any, TypeVar
 
 import typer
+from aiokafka.errors import KafkaError
 
-from streams.adapters.topics import BrokerUnavailable
+from streams.adapters.geo import Geo, GeoUnavailable
+from streams.adapters.iso import vocabulary
+from streams.adapters.kafka import CredentialsUnavailable
+from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable, TopicsDiffer
 from streams.cli import console
 from streams.wire import documents
 from streams.wire.documents import Placed
+
+Outcome = TypeVar("Outcome")
 
 _SHIFT = re.compile(r"([+-])(\d+)([smhd])")
 _UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -40,7 +48,10 @@ def dev(
         console.fail(f"--clock: {clock!r} is no shift such as +25h or -30m", console.BAD_INPUT)
     shift_ms = int(shift[1] + shift[2]) * _UNITS[shift[3]]
     placed = read_documents(policies) if policies else []
-    stop_signals()
+    _check_geo(geo or [])
+    if data is not None:
+        _check_folder(data)
+    Stop()
     with sandbox_errors(), suppress(KeyboardInterrupt):
         from streams.dev.authority import accounts_of, offers  # here: needs the `dev` extra
         from streams.dev.sandbox import Sandbox, rejections
@@ -67,6 +78,24 @@ def dev(
             threading.Event().wait()
 
 
+def _check_geo(files: list[Path]) -> None:
+    """Open the files as a worker will: a bad one is said before Kafka is started."""
+    try:
+        if files:
+            Geo.open(files, vocabulary())
+    except GeoUnavailable as exc:
+        console.fail(f"--geo: {exc}", console.UNAVAILABLE)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass  # being able to is all we ask
+    except OSError as exc:
+        console.fail(f"--data: {folder}: {exc.strerror or exc}", console.UNAVAILABLE)
+
+
 def _announce(ready: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         console.out(json.dumps({"ready": True, **ready}))
@@ -91,18 +120,41 @@ def read_documents(folder: Path) -> list[Placed]:
     return placed
 
 
-def stop_signals() -> None:
-    """Let SIGTERM end the command as Ctrl-C does, and neither cut short what takes everything down."""
-    stopping = False
+class Stop:
+    """Ctrl-C, and SIGTERM with it: ends the command once, so that a second one cannot cut short the clearing up.
 
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
+    Where a task runs it is cancelled. An exception out of a signal handler would strike whichever task has the turn:
+    one of the Kafka client's own, as likely as not, which then says so at length.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._task: asyncio.Task[Any] | None = None
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._task is None:
             raise KeyboardInterrupt
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    def run(self, main: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """As `asyncio.run`; raises KeyboardInterrupt once the coroutine has cleared up after a signal."""
+
+        async def watched() -> Outcome:
+            self._task = asyncio.current_task()
+            try:
+                return await main
+            finally:
+                self._task = None
+
+        try:
+            return asyncio.run(watched())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 @contextmanager
@@ -116,5 +168,11 @@ def sandbox_errors() -> Iterator[None]:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line says it all
     try:
         yield
-    except (KafkaUnavailable, SandboxFailed, BrokerUnavailable) as exc:
+    except BootstrapMalformed as exc:
+        console.fail(str(exc), console.BAD_INPUT)
+    except (KafkaUnavailable, SandboxFailed, BrokerUnavailable, CredentialsUnavailable) as exc:
         console.fail(str(exc), console.UNAVAILABLE)
+    except TopicsDiffer as exc:
+        console.fail(f"DOORWARD_KAFKA_BOOTSTRAP: {exc}; see `doorward topics plan`", console.UNAVAILABLE)
+    except KafkaError as exc:
+        console.fail(f"DOORWARD_KAFKA_BOOTSTRAP: {exc}", console.UNAVAILABLE)

@@ -17,14 +17,17 @@ import typer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.adapters import topics
+from streams.adapters.kafka import CredentialsUnavailable
 from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable, Difference, Manifest
+from streams.cli import console
 
 Answer = TypeVar("Answer")
 
 app = typer.Typer(help="Show, make and check Doorward's topics.", no_args_is_help=True)
 
 Bootstrap = Annotated[
-    str, typer.Option(envvar="DOORWARD_KAFKA_BOOTSTRAP", help="Brokers: host:port, several with commas between.")
+    str | None,
+    typer.Option(help="Brokers: host:port, several with commas between. [env: DOORWARD_KAFKA_BOOTSTRAP]"),
 ]
 Replication = Annotated[
     int | None, typer.Option(min=1, help="Replicas of each partition. [default: as `joins` has, else 3]")
@@ -37,7 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of l
 
 @app.command()
 def plan(
-    bootstrap: Bootstrap, replication: Replication = None, partitions: Partitions = None, as_json: Json = False
+    bootstrap: Bootstrap = None, replication: Replication = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Show what `apply` would find to do. Changes nothing."""
     differences = _ask(bootstrap, lambda admin, manifest: topics.plan(admin, manifest, replication, partitions))
@@ -46,7 +49,7 @@ def plan(
 
 @app.command()
 def apply(
-    bootstrap: Bootstrap, replication: Replication = None, partitions: Partitions = None, as_json: Json = False
+    bootstrap: Bootstrap = None, replication: Replication = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Create missing topics and alter settings. Never deletes, never changes partitions or replicas."""
     applied, left = _ask(bootstrap, lambda admin, manifest: topics.apply(admin, manifest, replication, partitions))
@@ -54,26 +57,26 @@ def apply(
 
 
 @app.command()
-def check(bootstrap: Bootstrap, as_json: Json = False) -> None:
+def check(bootstrap: Bootstrap = None, as_json: Json = False) -> None:
     """Check what a worker checks at its start."""
     _finish([], _ask(bootstrap, topics.plan), as_json)
 
 
-def _ask(bootstrap: str, question: Callable[[AIOKafkaAdminClient, Manifest], Awaitable[Answer]]) -> Answer:
+def _ask(bootstrap: str | None, question: Callable[[AIOKafkaAdminClient, Manifest], Awaitable[Answer]]) -> Answer:
+    connection = console.settings(kafka_bootstrap=bootstrap).connection()
+
     async def asking() -> Answer:
-        async with topics.connected(bootstrap) as admin:
+        async with topics.connected(connection.bootstrap, **connection.security_options()) as admin:
             return await question(admin, topics.load_manifest())
 
     # The client logs each failed attempt; the one line below says it all.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(asking())
-    except BrokerUnavailable as unavailable:
-        typer.echo(str(unavailable), err=True)
-        raise typer.Exit(3) from unavailable
+    except (BrokerUnavailable, CredentialsUnavailable) as unavailable:
+        console.fail(str(unavailable), console.UNAVAILABLE)
     except BootstrapMalformed as malformed:
-        typer.echo(str(malformed), err=True)
-        raise typer.Exit(2) from malformed
+        console.fail(str(malformed), console.BAD_INPUT)
 
 
 def _finish(applied: Sequence[Difference], left: Sequence[Difference], as_json: bool) -> None:
@@ -87,8 +90,8 @@ def _finish(applied: Sequence[Difference], left: Sequence[Difference], as_json: 
             typer.echo(f"applied: {each}")
         for each in left:
             typer.echo(str(each) if each.can_apply else f"{each} (never changed by apply)")
-    typer.echo(f"differences: {len(left)}" if left else "topics are as they should be", err=True)
-    raise typer.Exit(1 if left else 0)
+    console.say(f"differences: {len(left)}" if left else "topics are as they should be")
+    raise typer.Exit(console.FINDING if left else 0)
 
 
 def _row(difference: Difference) -> dict[str, str | bool | None]:

@@ -22,8 +22,8 @@ from streams.adapters import policylog
 from streams.adapters.geo import Geo, shipped
 from streams.adapters.iso import vocabulary
 from streams.adapters.policylog import Offer, Push
-from streams.agents.decider import Decider
-from streams.core.events import DecisionEvent, LeaveEvent, Provenance
+from streams.agents.decider import Answer, Decider
+from streams.core.events import LeaveEvent, Provenance
 from streams.core.index import Index
 from streams.dev.authority import AUDIENCE
 from streams.dev.load import Client, Ledger, Place, percentile
@@ -75,7 +75,7 @@ class Progress:
         return {
             "stage": self.stage,
             "share": elapsed / self.seconds,
-            "events_per_second": len(ledger.sent) / elapsed,
+            "events_per_second": len(ledger.sent) / (ledger.seconds or elapsed),
             "verdicts": dict(ledger.verdicts),
             "dead_letters": len(ledger.dead_letters),
             "lag": max(ledger.wanted() - answered, 0),
@@ -93,10 +93,12 @@ class Summary:
     leaves: int
     malformed: int
     events_per_second: float
+    joins_per_second: float
     admits: int
     alerts: int
     removes: int
     dead_letters: dict[str, int]
+    reports: int
     repeats: int
     unanswered: int
     checked: int
@@ -108,7 +110,7 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether every join got its decision and each is the right one."""
+        """Whether everything was sent, every join got its decision and each is the right one."""
         return not self.problems and self.unanswered == 0 and self.different == 0 and self.checked > 0
 
 
@@ -154,6 +156,7 @@ def _summary(ledger: Ledger, progress: Progress, checked: int, different: int, p
     if push is not None and not push.complete:
         problems.append("the stricter document was not applied by every worker")
     problems += rejections(push) if push is not None else []
+    problems += ledger.shortcomings(progress.rate)
     latencies = ledger.latencies()
     reasons: dict[str, int] = {}
     for reason in ledger.dead_letters.values():
@@ -163,11 +166,13 @@ def _summary(ledger: Ledger, progress: Progress, checked: int, different: int, p
         updates=ledger.kinds["update"],
         leaves=ledger.kinds["leave"],
         malformed=ledger.kinds["malformed"],
-        events_per_second=len(ledger.sent) / progress.seconds,
+        events_per_second=ledger.per_second(len(ledger.sent)),
+        joins_per_second=ledger.per_second(ledger.kinds["join"]),
         admits=ledger.verdicts["admit"],
         alerts=ledger.verdicts["alert"],
         removes=ledger.verdicts["remove"],
         dead_letters=dict(sorted(reasons.items())),
+        reports=sum(map(len, ledger.reports.values())),
         repeats=sum(len(made) - 1 for made in ledger.decisions.values()),
         unanswered=len(ledger.missing()),
         checked=checked,
@@ -198,39 +203,46 @@ _named = msgspec.json.Decoder(_Decided).decode
 
 
 async def check(sandbox: Sandbox, ledger: Ledger) -> tuple[int, int, list[str]]:
-    """Decide every record again offline and compare.
+    """Decide every record again offline and compare, what was said in report mode included.
 
     Returns:
-        Decisions checked, decisions that differ, and the first few differences in words.
+        Decisions checked (report mode not counted), answers that differ, and the first few differences in words.
     """
-    log = await _policy_log(sandbox.bootstrap)
-    geography = Geo.open([shipped()], vocabulary())
+    offline = _Offline(sandbox, await _policy_log(sandbox.bootstrap), Geo.open([shipped()], vocabulary()))
+    said = [(place, value, "enforce") for place, values in ledger.decisions.items() for value, _ in values]
+    checked = len(said)
+    said += [(place, value, "report") for place, values in ledger.reports.items() for value in values]
     made = sorted(
-        ((_named(value).data, place, value) for place, values in ledger.decisions.items() for value, _ in values),
-        key=lambda each: (each[0].policy_offset, each[1]),
+        ((_named(value).data, place, mode, value) for place, value, mode in said),
+        key=lambda each: (each[0].policy_offset, each[1], each[2]),
     )
-    offline = _Offline(sandbox, log, geography)
     different = 0
     problems: list[str] = []
-    for named, place, value in made:
-        wrong = _compare(offline, ledger, named, place, value)
+    for named, place, mode, value in made:
+        wrong = _compare(offline, ledger, named, place, mode, value)
         if wrong is not None:
             different += 1
             if len(problems) < 5:
-                problems.append(wrong)
-    return len(made), different, problems
+                problems.append(f"joins[{place[0]}]@{place[1]}: {wrong}")
+    return checked, different, problems
 
 
-def _compare(offline: "_Offline", ledger: Ledger, named: _Named, place: Place, value: bytes) -> str | None:
+def _compare(offline: "_Offline", ledger: Ledger, named: _Named, place: Place, mode: str, value: bytes) -> str | None:
+    """What is wrong with one decision that was read; None if nothing."""
     if place not in ledger.sent:
-        return f"joins[{place[0]}]@{place[1]}: a decision for a record that was never sent"
+        return "a decision for a record that was never sent"
     event = cloudevents.decode(ledger.sent[place][0].value)
     if isinstance(event, LeaveEvent):
-        return f"joins[{place[0]}]@{place[1]}: a decision for a leave"
-    again = offline.decide(event, named)
-    if cloudevents.encode(again) == value:
-        return None
-    return f"joins[{place[0]}]@{place[1]}: offline it is {again.data.verdict}, {again.data.policies}; it was {value!r}"
+        return "a decision for a leave"
+    answer = offline.answer(event, named)
+    again = answer.decision if mode == "enforce" else answer.report
+    if again is None:
+        return f"nothing applies in report mode offline; it was {value!r}"
+    if cloudevents.encode(again) != value:
+        return f"offline it is {again.data.verdict}, {again.data.policies}; it was {value!r}"
+    if mode == "enforce" and answer.report is not None and place not in ledger.reports:
+        return f"no decision in report mode; offline it is {answer.report.data.verdict}"
+    return None
 
 
 class _Offline:
@@ -243,14 +255,14 @@ class _Offline:
         provenance = Provenance(-1, geography.build, geography.time, None, __version__)
         self._decider = Decider(Index(), geography.facts, provenance)
 
-    def decide(self, event: Any, named: _Named) -> DecisionEvent:
+    def answer(self, event: Any, named: _Named) -> Answer:
         decider = self._decider
         while self._next < len(self._log) and self._log[self._next].offset <= named.policy_offset:
             self._take(self._log[self._next])
             self._next += 1
         if decider.provenance.policy_offset != named.policy_offset:
             decider.provenance = msgspec.structs.replace(decider.provenance, policy_offset=named.policy_offset)
-        return decider.answer(event, named.order[0], named.order[3]).decision
+        return decider.answer(event, named.order[0], named.order[3])
 
     def _take(self, record: Any) -> None:
         index = self._decider.index
@@ -276,9 +288,8 @@ async def _policy_log(bootstrap: str) -> list[Any]:
         consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]
         log: list[Any] = []
-        while not end or not log or log[-1].offset < end - 1:
-            if not end:
-                break
+        # By position, not by the last record: a log may end in a transaction's marker, which is never handed out.
+        while await consumer.position(partition) < end:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 log.extend(records)
         return log

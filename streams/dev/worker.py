@@ -5,14 +5,21 @@ Usage: ``python -m streams.dev.worker [CLOCK_SHIFT_MS]``; everything else comes 
 
 import sys
 
+from pydantic import ValidationError
+
 from streams import app
 from streams.settings import Settings
 
 
 def main() -> None:
-    """Run until a signal; what cannot be had ends it with one line and exit code 3."""
+    """Run until a signal; a bad setting ends it with a line and exit code 2, what cannot be had with 3."""
     try:
         app.run(Settings(), clock_shift=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    except ValidationError as exc:
+        for error in exc.errors():
+            name = "_".join(map(str, error["loc"])).upper()
+            print(f"doorward: DOORWARD_{name}: {error['msg']}", file=sys.stderr)  # noqa: T201  # a program's last word
+        sys.exit(2)
     except app.Unavailable as exc:
         print(f"doorward: {exc}", file=sys.stderr)  # noqa: T201  # a program's last word
         sys.exit(3)

@@ -51,10 +51,15 @@ def trust(tmp_path: Path) -> Path:
 
 
 def says(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("{")]
-    assert result.returncode == 3, result.stderr
+    refuses(result, 3, *words)
+
+
+def refuses(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    lines = result.stderr.splitlines()
+    assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("doorward: ")
     for word in words:
         assert word in lines[0], result.stderr
 
@@ -87,7 +92,9 @@ class TestWhatIsMissing:
         with EmbeddedKafka() as kafka:
             asyncio.run(spoil(kafka.bootstrap))
             result = run("run", data=tmp_path, trust=trust, kafka_bootstrap=kafka.bootstrap)
+            load = run("load", "--bootstrap", kafka.bootstrap)
         says(result, "DOORWARD_KAFKA_BOOTSTRAP", "topic decisions: partitions is 3, should be 4")
+        says(load, "DOORWARD_KAFKA_BOOTSTRAP", "topic decisions: partitions is 3, should be 4")
 
     def test_a_metrics_port_in_use(self, tmp_path: Path, trust: Path, kafka: EmbeddedKafka) -> None:
         async def prepare() -> None:
@@ -99,9 +106,33 @@ class TestWhatIsMissing:
         result = run("run", data=tmp_path, trust=trust, kafka_bootstrap=kafka.bootstrap, metrics_port=port)
         says(result, "DOORWARD_METRICS_PORT", port)
 
+    @pytest.mark.parametrize("command", [("load",), ("topics", "check")])
+    def test_brokers_named_badly_or_not_there(self, command: tuple[str, ...]) -> None:
+        for malformed in ("foo:bar", ""):
+            refuses(run(*command, "--bootstrap", malformed), 2, "DOORWARD_KAFKA_BOOTSTRAP", repr(malformed))
+        says(run(*command, "--bootstrap", "127.0.0.1:1"), "DOORWARD_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+
+    @pytest.mark.parametrize("command", [("load",), ("topics", "plan"), ("topics", "apply"), ("topics", "check")])
+    def test_the_security_settings_are_heeded(self, command: tuple[str, ...], tmp_path: Path) -> None:
+        says(run(*command, kafka_security="SSL", kafka_ca=tmp_path / "none.pem"), "DOORWARD_KAFKA_CA", "none.pem")
+
+    def test_a_sandbox_without_its_files(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("not a folder, and not an MMDB")
+        for option, name in (("data", "file"), ("geo", "file"), ("geo", "none"), ("policies", "none")):
+            says(run("dev", f"--{option}", str(tmp_path / name)), f"--{option}", name)
+        says(run("dev", "--data", "/proc/sandbox"), "--data", "/proc/sandbox")
+
+    def test_a_bad_setting_of_a_sandboxs_worker(self) -> None:
+        command = [sys.executable, "-m", "streams.dev.worker"]
+        result = subprocess.run(
+            command, env=environment(session_timeout="soon"), capture_output=True, text=True, timeout=30
+        )
+        refuses(result, 2, "doorward: DOORWARD_SESSION_TIMEOUT: ")
+
     def test_decide_without_its_files(self, tmp_path: Path) -> None:
         joins = tmp_path / "joins.jsonl"
         joins.write_text("")
+        (tmp_path / "clinic.yaml").write_text(POLICY)
         says(run("decide", "--unsigned", "--policies", str(tmp_path / "none"), "--joins", str(joins)), "--policies")
         says(run("decide", "--unsigned", "--policies", str(tmp_path), "--joins", str(tmp_path / "none")), "--joins")
         geo = run("decide", "--unsigned", "--policies", str(tmp_path), "--joins", str(joins), "--geo", str(joins))
@@ -157,12 +188,14 @@ def test_dev_is_ready_restarts_the_dead_and_leaves_nothing(tmp_path: Path, end: 
     finally:
         dev.kill()
         dev.wait()
-    deadline = time.monotonic() + 15
-    while left := processes_of(mark):
+    nothing_is_left(mark, tmp_path, 15)
+
+
+def nothing_is_left(mark: int, temporary: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := processes_of(mark) or [str(folder) for folder in temporary.glob("doorward-*")]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    if end is not signal.SIGKILL:
-        assert not list(tmp_path.glob("doorward-*")), "its folder is gone"
 
 
 def self_healing(backend: Backend, ready: dict) -> None:
@@ -200,5 +233,33 @@ def test_the_demo_answers_every_join_and_checks_every_answer() -> None:
     assert summary["unanswered"] == summary["different"] == 0
     assert summary["checked"] == summary["admits"] + summary["alerts"] + summary["removes"] > 1500
     assert min(summary[verdict] for verdict in ("admits", "alerts", "removes")) > 0
+    assert summary["reports"] > 0
+    assert 450 < summary["joins_per_second"] < summary["events_per_second"]
     assert len(summary["pushed_applied_ms"]) == 2
     assert processes_of(mark) == []
+
+
+@pytest.mark.broker
+def test_a_demo_cut_short_says_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    mark = time.monotonic_ns()
+    with subprocess.Popen(
+        [*DOORWARD, "demo", "--seconds", "60", "--rate", "300"],
+        env={**environment(), "DOORWARD_TEST_MARK": str(mark), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        try:
+            assert demo.stderr is not None
+            said = [demo.stderr.readline()]
+            while said[-1] and not said[-1].startswith("streaming"):
+                said.append(demo.stderr.readline())
+            assert list(tmp_path.glob("doorward-*")), "its folder is below TMPDIR"
+            demo.send_signal(signal.SIGINT)
+            out, rest = demo.communicate(timeout=30)
+        finally:
+            demo.kill()
+    assert demo.returncode == 130
+    assert rest == "doorward: interrupted; nothing is left running\n"
+    assert out == ""
+    nothing_is_left(mark, tmp_path, 0)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,19 @@ def test_a_port_taken_in_between_means_another_draw(monkeypatch: pytest.MonkeyPa
         with EmbeddedKafka() as kafka:
             assert len(draws) == 2
             assert str(taken) not in kafka.bootstrap
+
+
+def test_a_cluster_id_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = uuid.uuid4, []
+
+    def unlucky_once() -> uuid.UUID:
+        drawn.append(uuid.UUID(bytes=b"\xf8" * 16) if not drawn else draw())  # its base64 begins with "-"
+        return drawn[-1]
+
+    monkeypatch.setattr(uuid, "uuid4", unlucky_once)
+    with EmbeddedKafka() as kafka:
+        assert list(kafka.pids) == [1]
+    assert len(drawn) == 2
 
 
 PARENT = """
