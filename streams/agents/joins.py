@@ -55,6 +55,10 @@ class Fuse:
         self._share = share
         self._latest: deque[bool] = deque(maxlen=sample)
 
+    def clear(self) -> None:
+        """Forget the sample."""
+        self._latest.clear()
+
     def blown_by(self, failures: Sequence[bool]) -> bool:
         """Count a partition's chunk (True: failed) and say whether the fuse blows."""
         latest = self._latest
@@ -187,7 +191,12 @@ class JoinsAgent:
         self._metrics.fuse_blown.set(1)
         self._metrics.ready.set(0)
         log.critical("fuse blown: too many events fail here; nothing is sent or committed", partition=partition)
-        await chunk.hold()
+        try:
+            await chunk.hold()
+        finally:  # the partitions went to somebody else, who finds the same; what comes next here starts anew
+            self._fuse.clear()
+            self._metrics.fuse_blown.set(0)
+            self._metrics.ready.set(1)
 
     def _count(self, chunk: Chunk, tally: "_Tally") -> None:
         metrics, now = self._metrics, time.time_ns() // 1_000_000

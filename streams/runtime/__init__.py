@@ -11,7 +11,8 @@ poll, and handed to an ordinary Faust agent. Three rules carry the rest:
 
 Rooms: `positions` (the bookkeeping, pure), `source` (chunks, lease, gate), `transport` (most overrides below),
 `application` (the Faust app and its channel), `watchdog` (ends a process that hangs or may not speak), `produce`
-(batches, acknowledged), `reader` (a log without a group), `config` (Faust's settings), `process` (loop, signals, exit).
+(batches, acknowledged), `reader` (a log without a group), `lenient` (headers' names), `config` (Faust's settings),
+`process` (loop, signals, exit).
 
 Overrides of faust-streaming 0.15.3 (F), aiokafka 0.14.0 (A) and mode-streaming (M). The first two are pinned; each row
 has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans on changes.
@@ -34,6 +35,9 @@ has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans
 | `_proc_fetch_request`                  |                                            |   |
 | `ConsumerThread.fetch`, not `getmany`  | F `_fetch_records`,                        | j |
 |                                        | A `SubscriptionState.fetch_context`        |   |
+| `ConsumerThread._reached`              | A `TopicPartitionState.position`           | o |
+| `lenient.install` replaces             | A `Fetcher._proc_fetch_request`,           | p |
+| `MemoryRecords` in aiokafka's fetcher  | `_DefaultRecordBatchPy._read_msg`          |   |
 | `ConsumerThread.dead_part`             | A `Fetcher._fetch_task`,                   | k |
 |                                        | `GroupCoordinator._coordination_task`      |   |
 | `ChunkChannel.__anext__`, `_throw`     | F `StreamIterator`, with its setting       | l |
@@ -61,6 +65,8 @@ k  For the watchdog.
 l  The agent pulls chunks; F `flow_control.clear()` would discard queued ones.
 m  A hard exit after 20 s: A retries a commit for ever.
 n  F sets the root logger to DEBUG for its spinner.
+o  A passes over transaction markers without a word; its position tells, so that they don't count as work for ever.
+p  A raises at a header's name that is not UTF-8, again at each fetch: one record would stop its partition for good.
 
 By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a failed agent ends the process), and a
 short metadata age (a group leader back from a broker's crash may know no topics, and assigns none until it does).

@@ -131,6 +131,7 @@ class ChunkedApp(faust.App):
             progress_at=source.progress_at,
             main_beat_at=main_beat_at,
             consumer_beat_at=thread.beat_at,
+            held=source.held,
             dead_part=thread.dead_part(),
         )
 

@@ -126,6 +126,18 @@ class Positions:
         self.next[partition] = end = records[-1].offset + 1
         return records, (expected, end)
 
+    def skip(self, partition: TopicPartition, reached: int) -> None:
+        """A fetch that returned nothing of an owned partition ended at `reached`: what lies before is no record.
+
+        Transaction markers are such offsets, and whatever compaction took from the log's end. They belong to the span
+        of the record behind them, but one may never come, and until then they would count as work to be done. Nothing
+        changes while records before them are unfinished, or were read and lost: a later fetch says it again.
+        """
+        if partition not in self._rewind and self.done[partition] == self.next[partition] < reached:
+            self.tally.gaps += 1
+            self.tally.missing += reached - self.next[partition]
+            self.next[partition] = self.done[partition] = reached
+
     def put_back(self, spans: Mapping[TopicPartition, Span]) -> None:
         """Undo the acceptance of spans of this epoch that nobody will finish; they will be read again."""
         for partition, (begin, _) in spans.items():

@@ -107,7 +107,7 @@ class Outbox:
             Records sent, by topic.
 
         Raises:
-            KafkaError: Refused for good. Some of the records may have been written.
+            KafkaError: Refused for good, once every batch has its outcome. Some of the records may have been written.
         """
         batches = [*self._full, *((TopicPartition(*place), builder) for place, builder in self._open.items())]
         self.clear()
@@ -124,10 +124,20 @@ class Outbox:
 
     async def _attempt(self, batches: list[tuple[TopicPartition, Any]]) -> list[tuple[TopicPartition, Any]]:
         """Send each batch once; returns those that may be tried again."""
-        pending = []
+        pending: list[asyncio.Future[Any]] = []
+        refused: dict[TopicPartition, asyncio.Future[Any]] = {}
         for partition, builder in batches:
             builder.close()
-            pending.append(await self._producer.send_batch(builder, partition.topic, partition=partition.partition))
+            if partition not in refused:
+                try:
+                    pending.append(
+                        await self._producer.send_batch(builder, partition.topic, partition=partition.partition)
+                    )
+                    continue
+                except KafkaError as exc:  # no metadata, or the batch before it found no leader
+                    refused[partition] = asyncio.get_running_loop().create_future()
+                    refused[partition].set_exception(exc)
+            pending.append(refused[partition])  # and so are those behind it, or they would overtake it
         again = []
         for batch, outcome in zip(batches, await asyncio.gather(*pending, return_exceptions=True), strict=True):
             if isinstance(outcome, KafkaError) and (outcome.retriable or isinstance(outcome, KafkaTimeoutError)):

@@ -17,6 +17,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.runtime import lenient
+
 FETCH_BYTES: Final = 4 << 20
 POLL_MS: Final = 500
 
@@ -47,6 +49,7 @@ class LogReader:
         self._end = 0
         self._goal = 0
         self._stopping = False
+        lenient.install()
         self._consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
@@ -104,6 +107,7 @@ class LogReader:
             for records in batches.values():
                 await self._handle(records)
                 self._position = records[-1].offset + 1
+            await self._pass_over()
             self._end = self._consumer.highwater(self._partition) or self._end
             self._note_progress()
 
@@ -111,6 +115,11 @@ class LogReader:
         """Disconnect; `run` returns."""
         self._stopping = True
         await self._consumer.stop()
+
+    async def _pass_over(self) -> None:
+        """All that was fetched is handled; what aiokafka passed over behind it (transaction markers) is no record."""
+        if not self._stopping:
+            self._position = max(self._position, await self._consumer.position(self._partition))
 
     def _note_progress(self) -> None:
         if self._position >= self._goal:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from aiokafka.structs import TopicPartition
 
@@ -107,6 +107,17 @@ class Chunk:
         """
         self._source.check(self)
 
+    async def hold(self) -> NoReturn:
+        """Go no further with this chunk, on purpose: it stays in hand, unfinished, for somebody to look at.
+
+        Nothing else is handed on meanwhile, and the watchdog takes the silence for what it is. Our membership of the
+        group is kept, so that whatever is wrong with these records doesn't move on to a neighbour.
+
+        Raises:
+            FencedError: The partitions are no longer ours. Let it leave the `with` block.
+        """
+        await self._source.hold(self)
+
     def __enter__(self) -> "Chunk":
         return self
 
@@ -147,6 +158,7 @@ class Source:
         counts: What became of chunks.
         progress_at: When a chunk was last finished, monotonic seconds.
         hand: The chunk the agent works on, if any.
+        held: Whether the agent holds that chunk on purpose; see `Chunk.hold`.
     """
 
     def __init__(
@@ -166,6 +178,7 @@ class Source:
         self.progress_at = monotonic()
         self.hand: Chunk | None = None
         self.is_open = False
+        self.held = False
         self._waiting: Chunk | None = None
         self._change = asyncio.Event()  # pulsed: set and cleared at once, which wakes everyone who waits just then
         self._lapsed = lapsed
@@ -184,6 +197,11 @@ class Source:
         """Fetch and hand on nothing more. The chunk in hand finishes; positions stay."""
         self.is_open = False
         self._drop_waiting()  # or the next poll, which may be for Faust's own topics, would wait for it
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether to fetch and hand on: open, and nothing held."""
+        return self.is_open and not self.held
 
     # For the agent's channel.
 
@@ -221,6 +239,14 @@ class Source:
             self._lapsed()
             raise FencedError
 
+    async def hold(self, chunk: Chunk) -> NoReturn:
+        """See `Chunk.hold`."""
+        self.held = True
+        self._drop_waiting()  # or the next poll, which also keeps us in the group, would wait for it
+        while chunk.epoch == self.positions.epoch:
+            await self._change.wait()
+        raise FencedError
+
     def release(self, chunk: Chunk, exc: BaseException | None) -> bool:
         """The agent left its `with` block; see `Chunk.__exit__`.
 
@@ -230,6 +256,7 @@ class Source:
         if chunk is not self.hand:
             raise RuntimeError("this chunk is not in hand")
         self.hand = None
+        self.held = False
         fenced = isinstance(exc, FencedError)
         if exc is None:
             if self.positions.finish(chunk.epoch, chunk.spans):
@@ -288,7 +315,7 @@ class Source:
         self._drop_waiting()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                while self.hand is not None:
+                while self.hand is not None and not self.held:
                     await self._change.wait()
         except TimeoutError:
             log.warning("a chunk still runs after %.0f s: its records will be read again", DRAIN_SECONDS)

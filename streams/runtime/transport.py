@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
@@ -24,6 +24,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from streams.runtime import lenient
 from streams.runtime.source import Source
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ BEAT_SECONDS = 0.5
 """How often the consumer's thread shows that its loop turns."""
 
 Records: TypeAlias = Mapping[TopicPartition, list[Any]]
+
+
+class Fetched(NamedTuple):
+    """What a fetch brought.
+
+    Attributes:
+        records: By partition, each list in the order of its offsets and not empty.
+        reached: By partition without records, where its next fetch begins: behind what aiokafka passed over.
+    """
+
+    records: Records
+    reached: Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher._proc_fetch_request = self._paced(fetcher._proc_fetch_request, self.app.fetch.pace)
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        lenient.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = self.app.fetch.max_wait_ms  # its fetcher is made from this at start
         return consumer
@@ -165,18 +179,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             offsets[partition] = begin_at[partition], False
         return offsets
 
-    async def fetch(self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]) -> Records:
+    async def fetch(self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]) -> Fetched:
         """Seek, then fetch what is there of `active` (not empty), waiting up to `patience` s for the first. Main loop.
 
         Raises:
             IllegalStateError: A partition to seek is no longer assigned; none of it was fetched.
         """
-        records: Records = await self.call_thread(self._seek_and_fetch, active, patience, seeks)
-        return records
+        fetched: Fetched = await self.call_thread(self._seek_and_fetch, active, patience, seeks)
+        return fetched
 
     async def _seek_and_fetch(
         self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]
-    ) -> Records:
+    ) -> Fetched:
         async with self._fetching:  # a fetch whose caller was cancelled runs to its end before anyone seeks
             consumer = self._ensure_consumer()
             for partition, offset in seeks.items():
@@ -190,7 +204,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             finally:
                 # aiokafka forgets to count down when a fetch raises, and never checks max_poll_interval again
                 subscriptions._fetch_count = fetches
-            return records
+            return Fetched(records, self._reached(active - records.keys()))
+
+    def _reached(self, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where aiokafka's next fetches begin; to be asked before anything else can seek."""
+        subscription = self._ensure_consumer()._fetcher._subscriptions.subscription
+        assignment = subscription and subscription.assignment
+        if assignment is None:
+            return {}
+        states = {partition: assignment.state_value(partition) for partition in partitions & assignment.tps}
+        return {
+            partition: state.position
+            for partition, state in states.items()
+            # A seek of Faust's may have led out of a log that was cut; none leads past a record in it.
+            if state.has_valid_position and state.highwater is not None and state.position <= state.highwater
+        }
 
     async def stay(self) -> None:
         """Count as polling though nothing is fetched, so that max_poll_interval does not end our membership."""
@@ -230,7 +258,7 @@ class Consumer(driver.Consumer):
         # A copy: Faust empties the live set on revocation, and aiokafka reads an empty set as "all partitions".
         active = {TopicPartition(*tp) for tp in active_partitions or ()}
         mine = {partition for partition in active if partition.topic in self.source.topics}
-        if not self.source.is_open:
+        if not self.source.is_flowing:
             active -= mine
             mine = set()
         if not self.flow_active or not active:
@@ -258,7 +286,7 @@ class Consumer(driver.Consumer):
                 if positions.epoch != epoch:
                     return {}
                 self.source.begin(offsets)
-            records = dict(await self._thread.fetch(active, patience, positions.take_rewinds(mine)))
+            fetched = await self._thread.fetch(active, patience, positions.take_rewinds(mine))
         except (IllegalStateError, AssertionError, KafkaTimeoutError) as exc:  # rebalanced or cut off while we asked
             log.info("poll given up: %r", exc)
             if positions.epoch == epoch:
@@ -269,8 +297,11 @@ class Consumer(driver.Consumer):
             if positions.epoch == epoch:
                 positions.distrust(mine)
             raise
+        records = dict(fetched.records)
         if positions.epoch != epoch:  # the new epoch begins with seeks of its own
             return {partition: part for partition, part in records.items() if partition.topic not in self.source.topics}
+        for partition in mine & fetched.reached.keys():
+            positions.skip(partition, fetched.reached[partition])
         return records
 
     def _offer(self, records: dict[TopicPartition, list[Any]]) -> None:
@@ -278,7 +309,7 @@ class Consumer(driver.Consumer):
         source = self.source
         wanted = {}
         for partition, fetched in records.items():
-            if self.flow_active and source.is_open and partition in self._active_partitions:
+            if self.flow_active and source.is_flowing and partition in self._active_partitions:
                 wanted[partition] = fetched
             else:
                 source.counts.dropped += len(fetched)

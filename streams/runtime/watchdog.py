@@ -6,7 +6,7 @@ ends the process at once (exit code 70) when
 
 * the group lease has lapsed while a chunk is in hand: another worker may own its partitions, and records already given
   to the producer would still go out when the broker is back. A stale worker must not speak;
-* there is work (a chunk in hand, or known lag) and no chunk was finished for too long;
+* there is work (a chunk in hand, or known lag) and no chunk was finished for too long, unless one is held on purpose;
 * the main loop or the consumer's loop stands still for too long;
 * a part of the consumer has died and left the rest alive.
 
@@ -20,7 +20,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ class Vitals:
         progress_at: When a chunk was last finished.
         main_beat_at: When the main loop last turned.
         consumer_beat_at: When the consumer's loop last turned; 0 when it has not started.
+        held: Whether the chunk in hand is held on purpose.
         dead_part: A part of the consumer that has died.
     """
 
@@ -59,7 +61,13 @@ class Vitals:
     progress_at: float
     main_beat_at: float
     consumer_beat_at: float
+    held: bool = False
     dead_part: str | None = None
+
+
+def has_work(vitals: Vitals) -> bool:
+    """Whether something should be finished by and by: not while a chunk is held for somebody to look at."""
+    return (vitals.in_hand or vitals.lag > 0) and not vitals.held
 
 
 def diagnose(vitals: Vitals, now: float, ran_since: float, work_since: float, patience: float) -> str | None:
@@ -80,7 +88,7 @@ def diagnose(vitals: Vitals, now: float, ran_since: float, work_since: float, pa
         return f"the main loop stood still for {patience:.0f} s"
     if vitals.consumer_beat_at and now - max(vitals.consumer_beat_at, ran_since) > patience:
         return f"the consumer's loop stood still for {patience:.0f} s"
-    if (vitals.in_hand or vitals.lag) and now - max(vitals.progress_at, ran_since, work_since) > patience:
+    if has_work(vitals) and now - max(vitals.progress_at, ran_since, work_since) > patience:
         return f"nothing was finished for {patience:.0f} s though {vitals.lag} records are waiting"
     return None
 
@@ -123,6 +131,7 @@ class Watchdog(Service):
         self._beat_at = monotonic()
         self._lags: deque[float] = deque(maxlen=LAG_SAMPLES)
         self._over = threading.Event()
+        self._failed = False  # the latest look; a failure is logged once
 
     @property
     def loop_lag(self) -> float:
@@ -146,15 +155,28 @@ class Watchdog(Service):
             self._beat_at = monotonic()
             self._lags.append(max(0.0, self._beat_at - slept - TICK_SECONDS))
 
+    def _look(self, before: Vitals) -> Vitals:
+        """What is seen now; while parts come and go on other threads that may fail, and then it is no news."""
+        try:
+            vitals = self._read(self._beat_at)
+        except Exception:
+            if not self._failed:
+                log.exception("the watchdog could not read the vitals; it goes by those before")
+            self._failed = True
+            return replace(before, main_beat_at=self._beat_at)
+        self._failed = False
+        return vitals
+
     def _watch(self) -> None:
         seen = ran_since = work_since = monotonic()
+        vitals = Vitals(False, 0, inf, seen, seen, 0.0)
         while not self._over.wait(TICK_SECONDS):
             now = monotonic()
             if now - seen > STOPPED_SECONDS:
                 ran_since = now
             seen = now
-            vitals = self._read(self._beat_at)
-            if not (vitals.in_hand or vitals.lag):
+            vitals = self._look(vitals)
+            if not has_work(vitals):
                 work_since = now
             reason = diagnose(vitals, now, ran_since, work_since, self._patience)
             if reason and not self._over.is_set():

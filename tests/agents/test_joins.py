@@ -46,7 +46,7 @@ class Outbox:
 
 
 class Held(Exception):
-    """The chunk is held; a real one never returns from it."""
+    """The chunk is held. A real one stays so until its partitions go, and then raises as well."""
 
 
 class Chunk(SimpleNamespace):
@@ -54,6 +54,7 @@ class Chunk(SimpleNamespace):
         return
 
     async def hold(self) -> NoReturn:
+        self.metrics.seen = (self.metrics.fuse_blown._value.get(), self.metrics.ready._value.get())
         raise Held
 
 
@@ -91,7 +92,7 @@ class Rig:
         )
 
     def answer(self, *records: Any) -> Outbox:
-        asyncio.run(self.agent.answer(Chunk(parts={Partition(): list(records)})))
+        asyncio.run(self.agent.answer(Chunk(parts={Partition(): list(records)}, metrics=self.metrics)))
         return self.outbox
 
 
@@ -118,8 +119,9 @@ def test_a_blown_fuse_holds_the_chunk_before_anything_is_sent() -> None:
     with pytest.raises(Held):
         rig.answer(joined(1), *(joined(offset, "127.0.0.1") for offset in range(2, 6)))
     assert not rig.outbox.sent
-    assert rig.metrics.fuse_blown._value.get() == 1
-    assert rig.metrics.ready._value.get() == 0
+    assert rig.metrics.seen == (1, 0), "while it is held the fuse shows and the worker isn't ready"
+    assert (rig.metrics.fuse_blown._value.get(), rig.metrics.ready._value.get()) == (0, 1)
+    assert rig.answer(joined(9, "127.0.0.1")).sent, "another sample has begun"
 
 
 def test_a_record_that_no_batch_holds_leaves_a_stub_that_names_it() -> None:

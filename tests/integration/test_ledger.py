@@ -209,7 +209,7 @@ def outcomes(
             "rebalanced": rebalanced(rigs["rebalanced"]),
             "frozen": frozen(rigs["frozen"]),
             "stranded": stranded(rigs["stranded"]),
-            "frozen in hand": frozen(echo, "--slow", "0.3"),
+            "frozen in hand": frozen(echo, "--slow", "1.0"),
             "poisoned": poisoned(echo),
         }
         done = await asyncio.gather(*runs.values(), return_exceptions=True)

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
 
 from streams.dev.kafka import EmbeddedKafka
+from streams.runtime.watchdog import EXIT_CODE
+from tests.runtime import test_lenient
 
 PROGRAM = textwrap.dedent("""
     import asyncio, sys
@@ -23,10 +26,11 @@ PROGRAM = textwrap.dedent("""
     from streams.runtime.application import ChunkedApp
     from streams.runtime.config import faust_options
 
-    bootstrap, name, data = sys.argv[1:]
+    bootstrap, name, data, patience = sys.argv[1:]
     app = ChunkedApp(
         f"{name}-group",
         sources={f"{name}-in"},
+        patience=float(patience),
         assigned=lambda partitions: print("assigned", len(partitions), flush=True),
         **faust_options(bootstrap=bootstrap, client_id=f"{name}-client", data_dir=Path(data)),
     )
@@ -45,6 +49,35 @@ PROGRAM = textwrap.dedent("""
             print("note", note.decode(), flush=True)
             {b"open": app.source.open, b"close": app.source.close}[note]()
 
+    process.run(app)
+""")
+
+
+HOLDING = textwrap.dedent("""
+    import asyncio, sys
+    from pathlib import Path
+    from streams.runtime import process
+    from streams.runtime.application import ChunkedApp
+    from streams.runtime.config import faust_options
+
+    bootstrap, name, data, patience = sys.argv[1:]
+    app = ChunkedApp(
+        f"{name}-group",
+        sources={f"{name}-in"},
+        forgotten=lambda: print("forgotten", flush=True),
+        patience=float(patience),
+        **faust_options(bootstrap=bootstrap, client_id=name, data_dir=Path(data), max_poll_interval=3.0),
+    )
+
+    @app.agent(app.chunks)
+    async def inputs(chunks):
+        async for chunk in chunks:
+            with chunk:
+                print("holding", flush=True)
+                await asyncio.sleep(1)  # until another waits
+                await chunk.hold()
+
+    app.source.open()
     process.run(app)
 """)
 
@@ -72,7 +105,7 @@ class Worker:
 
 @asynccontextmanager
 async def working(
-    kafka: EmbeddedKafka, name: str, folder: Path
+    kafka: EmbeddedKafka, name: str, folder: Path, *, program: str = PROGRAM, patience: float = 60.0
 ) -> AsyncIterator[tuple[Worker, AIOKafkaAdminClient, AIOKafkaProducer]]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
@@ -80,7 +113,7 @@ async def working(
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
     await producer.start()
     running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, kafka.bootstrap, name, str(folder)),
+        *(sys.executable, "-c", program, kafka.bootstrap, name, str(folder), str(patience)),
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
@@ -148,5 +181,71 @@ def test_the_first_records_of_a_topic_made_anew_are_not_taken_for_repeats(kafka:
             await asyncio.wait([ended, answered], timeout=40, return_when=asyncio.FIRST_COMPLETED)
             assert (answered.done() and not answered.exception()) or (ended.done() and ended.result() == 1)
             answered.cancel()
+
+    asyncio.run(main())
+
+
+def test_the_end_of_a_transaction_is_no_work_that_waits(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A commit marker counts in a log's end and is never a record; idle behind it, the worker must not be ended."""
+    inputs = TopicPartition("marked-in", 0)
+
+    async def committed(admin: AIOKafkaAdminClient) -> int:
+        return (await admin.list_consumer_group_offsets("marked-group"))[inputs].offset
+
+    async def main() -> None:
+        async with working(kafka, "marked", tmp_path, patience=3) as (worker, admin, producer):
+            await producer.send_and_wait("marked-notes", b"open")
+            transactional = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id="marked-sender")
+            await transactional.start()
+            for number in range(2):
+                async with transactional.transaction():
+                    await transactional.send_and_wait("marked-in", b"%d" % number, partition=0)
+            await transactional.stop()
+            await worker.until("input 1")
+            await asyncio.sleep(6)  # twice its patience
+            assert worker.running.returncode is None, f"exit {EXIT_CODE} is the watchdog's"
+            assert await committed(admin) == 4  # two records, two markers
+            await producer.send_and_wait("marked-in", b"2")
+            await worker.until("input 2")
+            worker.running.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.running.wait(), 5) == 0
+            assert worker.inputs() == ["0", "1", "2"]
+            assert await committed(admin) == 5
+
+    asyncio.run(main())
+
+
+def test_a_record_with_an_unreadable_header_stops_nothing(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with working(kafka, "lenient", tmp_path) as (worker, _, producer):
+            await producer.send_and_wait("lenient-notes", b"open")
+            await test_lenient.send(producer, "lenient-in", test_lenient.batch(0, 5, bad=2))
+            await producer.send_and_wait("lenient-in", b"behind")
+            await worker.until("input behind")
+            assert worker.inputs() == ["0", "1", "2", "3", "4", "behind"]
+            worker.running.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.running.wait(), 10) == 0
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_holds_a_chunk_stays_in_the_group_and_alive(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Past its patience (2 s) and its longest poll interval (3 s), with more records waiting."""
+
+    async def main() -> None:
+        async with working(kafka, "held", tmp_path, program=HOLDING, patience=2) as (worker, admin, producer):
+            await producer.send_and_wait("held-in", b"0")
+            await worker.until("holding")
+            ended_epochs = worker.lines.count("forgotten")
+            for number in range(4):
+                await producer.send_and_wait("held-in", b"%d" % number)
+                await asyncio.sleep(2)
+            assert worker.running.returncode is None
+            assert worker.lines.count("forgotten") == ended_epochs
+            assert worker.lines.count("holding") == 1
+            offsets = await admin.list_consumer_group_offsets("held-group")
+            assert offsets[TopicPartition("held-in", 0)].offset == 0
+            worker.running.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.running.wait(), 10) == 0
 
     asyncio.run(main())

@@ -16,10 +16,11 @@ import faust
 import mode
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.structs import TopicPartition
 from faust.agents.actor import Actor
 from faust.transport import conductor
@@ -133,6 +134,11 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
         # What the watchdog and the outbox look at.
         (Fetcher.__init__, "self._fetch_task = create_task("),
         (GroupCoordinator.__init__, "self._coordination_task = create_task("),
+        (Fetcher._proc_fetch_request, "records = MemoryRecords(part_data[-1])"),
+        (_DefaultRecordBatchPy._read_msg, 'h_key = buffer[pos : pos + h_key_len].decode("utf-8")'),
+        # Where markers and whatever else is no record are passed over.
+        (FetchResult._update_position, "state.consumed_to(self._partition_records.next_fetch_offset)"),
+        (PartitionRecords._unpack_records, "if next_batch.is_control_batch: self.next_fetch_offset = next_batch.next"),
         (driver.AIOKafkaConsumerThread.highwater, "return self._ensure_consumer().highwater(tp)"),
     ],
 )  # fmt: skip

@@ -24,7 +24,7 @@ def rows(begin: int, end: int) -> list[Row]:
 
 
 class Worker(RuleBasedStateMachine):
-    """A log without gaps, a fetcher that Faust may move back, an agent that may be slow, and rebalances.
+    """A log with markers in it, a fetcher that Faust may move back, an agent that may be slow, and rebalances.
 
     The model remembers which offsets were really handed on and finished in this epoch, and what the broker holds.
     """
@@ -35,6 +35,7 @@ class Worker(RuleBasedStateMachine):
         super().__init__()
         self.positions = Positions()
         self.log_end = dict.fromkeys(PARTITIONS, 0)
+        self.markers: dict[TopicPartition, set[int]] = {partition: set() for partition in PARTITIONS}
         self.committed: dict[TopicPartition, int] = {}
         self.began: dict[TopicPartition, int] = {}
         self.fetch_at: dict[TopicPartition, int] = {}
@@ -56,19 +57,23 @@ class Worker(RuleBasedStateMachine):
         self.fetch_at[partition] = max(self.committed.get(partition, 0), self.began[partition])
 
     @precondition(lambda self: self.positions.next)
-    @rule(target=handed, appended=st.integers(0, 4), count=st.integers(1, 6), lose=st.booleans())
-    def poll(self, appended: int, count: int, lose: bool) -> object:
+    @rule(target=handed, appended=st.integers(0, 4), marked=st.booleans(), count=st.integers(1, 6), lose=st.booleans())
+    def poll(self, appended: int, marked: bool, count: int, lose: bool) -> object:
         owned = list(self.positions.next)
         for partition in owned:
             self.log_end[partition] += appended
+            if marked:
+                self.markers[partition].add(self.log_end[partition])
+                self.log_end[partition] += 1
         for partition, offset in self.positions.take_rewinds(owned).items():
             self.fetch_at[partition] = offset
         spans: dict[TopicPartition, Span] = {}
         given: dict[TopicPartition, list[int]] = {}
         for partition in owned:
             begin = self.fetch_at[partition]
-            fetched = rows(begin, min(begin + count, self.log_end[partition]))
-            self.fetch_at[partition] = begin + len(fetched)
+            end = min(begin + count, self.log_end[partition])
+            fetched = [row for row in rows(begin, end) if row.offset not in self.markers[partition]]
+            self.fetch_at[partition] = max(begin, end)
             if lose or not fetched:
                 continue
             accepted = self.positions.accept(partition, fetched, self.log_end[partition])
@@ -78,6 +83,12 @@ class Worker(RuleBasedStateMachine):
         if lose:  # a cancelled poll: the records are gone
             self.positions.distrust(owned)
         return (self.positions.epoch, spans, given) if spans else multiple()
+
+    @precondition(lambda self: self.positions.next)
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def nothing_came(self, partition: TopicPartition) -> None:
+        """May be heard at any time: what happened since the fetch must make it harmless."""
+        self.positions.skip(partition, self.fetch_at[partition])
 
     @rule(chunk=consumes(handed))
     def finish(self, chunk: tuple[int, dict[TopicPartition, Span], dict[TopicPartition, list[int]]]) -> None:
@@ -116,7 +127,8 @@ class Worker(RuleBasedStateMachine):
     @invariant()
     def nothing_is_committable_before_it_is_finished(self) -> None:
         for partition, done in self.positions.done.items():
-            assert set(range(self.began[partition], done)) <= self.finished[partition]
+            records = set(range(self.began[partition], done)) - self.markers[partition]
+            assert records <= self.finished[partition]
             assert done <= self.positions.next[partition] <= self.log_end[partition]
 
     @invariant()
@@ -159,6 +171,30 @@ def test_a_gap_belongs_to_the_span_after_it() -> None:
     assert (positions.tally.gaps, positions.tally.missing) == (1, 4)
     assert positions.finish(0, {A: span})
     assert positions.committable() == {A: 16}
+
+
+def test_what_is_no_record_at_the_end_of_a_log_is_skipped_once_all_before_it_is_finished() -> None:
+    positions = started()
+    _, span = positions.accept(A, rows(10, 12), 13) or pytest.fail("nothing accepted")
+    positions.skip(A, 13)
+    assert (positions.next[A], positions.done[A]) == (12, 10)
+    assert positions.finish(0, {A: span})
+    positions.skip(A, 12)
+    assert positions.tally.gaps == 0
+    positions.skip(A, 13)
+    assert positions.next[A] == 13
+    assert positions.committable() == {A: 13}
+    assert (positions.tally.gaps, positions.tally.missing) == (1, 1)
+    _, behind = positions.accept(A, rows(13, 14), 14) or pytest.fail("nothing accepted")
+    assert behind == (13, 14)
+
+
+def test_what_was_put_back_is_never_skipped() -> None:
+    positions = started()
+    _, span = positions.accept(A, rows(10, 12), 13) or pytest.fail("nothing accepted")
+    positions.put_back({A: span})
+    positions.skip(A, 13)
+    assert positions.take_rewinds([A]) == {A: 10}
 
 
 @pytest.mark.parametrize(("begin", "log_end"), [(3, 99), (10, 12)], ids=["before the epoch", "in a shorter log"])

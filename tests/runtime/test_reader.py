@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -33,6 +33,17 @@ async def append(bootstrap: str, topic: str, numbers: range, size: int = 0) -> N
             batch.append(timestamp=None, key=b"k", value=value)
     await (await producer.send_batch(batch, topic, partition=0))
     await producer.stop()
+
+
+async def ends_at(bootstrap: str, topic: str, offset: int) -> None:
+    """Wait until a log has grown to there: a broker writes a transaction's marker some time after its commit."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    partition = TopicPartition(topic, 0)
+    async with asyncio.timeout(10):
+        while (await consumer.end_offsets([partition]))[partition] < offset:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.02)
+    await consumer.stop()
 
 
 class Reading:
@@ -79,6 +90,34 @@ def test_it_reads_to_the_end_and_goes_on(kafka: EmbeddedKafka) -> None:
         async with reading(kafka.bootstrap, "log-follow", 101) as warm:
             await asyncio.wait_for(warm.reader.caught_up.wait(), 10)
             assert warm.values == [101, 102]
+
+    asyncio.run(main())
+
+
+def test_a_log_that_ends_with_a_transaction_has_an_end(kafka: EmbeddedKafka) -> None:
+    """The marker of a commit counts in the log's end, and is never a record."""
+
+    async def main() -> None:
+        await create(kafka.bootstrap, "log-marked")
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id="log-marked-sender")
+        await producer.start()
+        async with producer.transaction():
+            for number in range(3):
+                await producer.send("log-marked", b"%d" % number, partition=0)
+        await ends_at(kafka.bootstrap, "log-marked", 4)
+        async with reading(kafka.bootstrap, "log-marked") as work:
+            await asyncio.wait_for(work.reader.caught_up.wait(), 10)
+            assert work.values == [0, 1, 2]
+            assert (work.reader.position, work.reader.end) == (4, 4)
+            async with producer.transaction():
+                await producer.send("log-marked", b"4", partition=0)
+            await work.until(4)
+            assert work.offsets == [0, 1, 2, 4]
+        await ends_at(kafka.bootstrap, "log-marked", 6)
+        async with reading(kafka.bootstrap, "log-marked", 5) as warm:  # only a marker is left
+            await asyncio.wait_for(warm.reader.caught_up.wait(), 10)
+            assert warm.values == []
+        await producer.stop()
 
     asyncio.run(main())
 

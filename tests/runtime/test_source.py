@@ -209,6 +209,48 @@ def test_a_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @run
+async def test_a_held_chunk_stays_in_hand_and_lets_nothing_by_until_its_partitions_go(desk: Desk) -> None:
+    desk.poll(0, 2)
+    chunk = await desk.take()
+    desk.poll(2, 5)
+
+    async def agent() -> None:
+        with chunk:
+            await chunk.hold()
+
+    holding = asyncio.ensure_future(agent())
+    await asyncio.sleep(0.01)
+    assert desk.source.held
+    assert not desk.source.is_flowing
+    await desk.source.wait_free()  # what waited is read again later
+    await asyncio.wait_for(desk.source.drain(), 1)  # nobody will finish it
+    assert not holding.done()
+    assert desk.committable() is None
+    desk.source.forget()
+    await holding
+    assert desk.source.is_flowing
+    assert desk.source.counts.fenced == 1
+    desk.source.begin({JOINS: (0, True)})
+    desk.poll(0, 2)
+    assert len(await desk.take()) == 2
+
+
+@run
+async def test_an_agent_that_holds_can_be_stopped(desk: Desk) -> None:
+    desk.poll(0, 2)
+
+    async def agent() -> None:
+        with await desk.take() as chunk:
+            await chunk.hold()
+
+    assert await blocked(agent())
+    await asyncio.sleep(0)
+    assert not desk.source.held
+    assert desk.committable() is None
+    assert "failed" not in desk.notes
+
+
+@run
 async def test_chunks_can_not_be_finished_out_of_order(desk: Desk) -> None:
     desk.poll(0, 2)
     first = await desk.take()

@@ -1,13 +1,15 @@
 """The watchdog: when it ends a process, and that it does so while the main loop hangs."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
 
-from streams.runtime.watchdog import EXIT_CODE, Vitals, diagnose
+from streams.runtime.watchdog import EXIT_CODE, Vitals, Watchdog, diagnose
 
 NOW = 1_000.0
 PATIENCE = 60.0
@@ -36,6 +38,11 @@ def vitals(**changes: object) -> Vitals:
         ({"progress_at": NOW - 61, "in_hand": False}, "nothing was finished"),
         ({"progress_at": NOW - 61, "lag": 0}, "nothing was finished"),
         ({"progress_at": NOW - 59}, None),
+        ({"progress_at": NOW - 999, "held": True}, None),  # somebody is to look at it
+        ({"held": True, "lease_left": 0.0}, "lease has lapsed"),
+        ({"held": True, "dead_part": "coordinator"}, "the consumer's coordinator has died"),
+        ({"held": True, "main_beat_at": NOW - 61}, "main loop stood still"),
+        ({"held": True, "consumer_beat_at": NOW - 61}, "consumer's loop stood still"),
         ({"main_beat_at": NOW - 61}, "main loop stood still"),
         ({"consumer_beat_at": NOW - 61}, "consumer's loop stood still"),
         ({"consumer_beat_at": 0.0}, None),  # not started yet
@@ -57,6 +64,33 @@ def test_a_process_that_was_stopped_is_not_blamed_for_its_silence_but_for_its_le
     assert diagnose(awake, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE) is None
     lapsed = vitals(lease_left=-595.0)
     assert diagnose(lapsed, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE)
+
+
+def test_vitals_that_can_not_be_read_are_no_news_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    looks = 0
+    reasons: list[str] = []
+    ended = threading.Event()
+
+    def read(main_beat_at: float) -> Vitals:
+        nonlocal looks
+        looks += 1
+        if looks <= 3:
+            raise AttributeError("a part is being stopped")
+        return vitals(main_beat_at=main_beat_at, dead_part="fetcher")
+
+    def end(reason: str) -> None:
+        reasons.append(reason)
+        ended.set()
+
+    async def main() -> None:
+        watchdog = Watchdog(read, patience=PATIENCE, end=end)
+        await watchdog.start()
+        assert await asyncio.to_thread(ended.wait, 10)
+        await watchdog.stop()
+
+    asyncio.run(main())
+    assert reasons == ["the consumer's fetcher has died"]
+    assert caplog.text.count("could not read the vitals") == 1
 
 
 def test_a_blocked_main_loop_is_ended_from_outside_it() -> None:
