@@ -363,3 +363,9 @@ def test_hostile_sizes_are_walked_not_recursed() -> None:
 def test_the_vocabulary_is_an_argument() -> None:
     with pytest.raises(policy.Invalid, match="is not an ISO 3166-1"):
         policy.parse(ruled({"country": ["GB"]}), VOCABULARY)
+
+
+@pytest.mark.parametrize("field", ["note", "ground", "reference", "contest"])
+def test_a_text_is_no_longer_than_receipts_can_repeat(field: str) -> None:
+    assert problems(account(**{field: "x" * policy.MAX_TEXT})) == set()
+    assert problems(account(**{field: "x" * (policy.MAX_TEXT + 1)})) == {("too-long", field)}

@@ -73,3 +73,14 @@ def test_what_an_event_says_makes_its_id() -> None:
 def test_an_event_of_a_later_version_is_told_apart() -> None:
     with pytest.raises(msgspec.MsgspecError):
         status.decode(status.encode(EVENTS[status.GEO]).replace(b"announced.v1", b"announced.v2"))
+
+
+def test_what_a_record_makes_us_repeat_is_cut() -> None:
+    many = [Problem("unknown-key", "k" * 1_000, "m" * 1_000) for _ in range(status.MOST_PROBLEMS + 7)]
+    data = status.rejected("p" * 100_000, None, many, offset=1, appended_at=0, sha256=None).data
+    assert len(data.path) == status.LONGEST_PATH
+    assert {(len(p.path), len(p.message)) for p in data.problems[:-1]} == {(status.LONGEST_MESSAGE,) * 2}
+    assert len(data.problems) == status.MOST_PROBLEMS + 1
+    assert data.problems[-1].message == "and 7 more"
+    few = status.rejected("p", 1, many[:1], offset=1, appended_at=0, sha256=None).data
+    assert (few.path, len(few.problems)) == ("p", 1)
