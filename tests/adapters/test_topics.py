@@ -223,19 +223,19 @@ def test_without_a_broker_the_command_says_so_in_one_line() -> None:
             refused = doorward(command, "--bootstrap", address)
             assert refused.exit_code == 3
             assert refused.stdout == ""
-            assert refused.stderr == f"no Kafka answers at {address} (DOORWARD_KAFKA_BOOTSTRAP)\n"
+            assert refused.stderr == f"doorward: no Kafka answers at {address} (DOORWARD_KAFKA_BOOTSTRAP)\n"
 
 
 @pytest.mark.parametrize("address", ["", "here:there", "127.0.0.1:1,"])
 def test_an_address_that_is_none_is_exit_code_two_and_one_line(address: str) -> None:
     refused = doorward("check", "--bootstrap", address)
     assert refused.exit_code == 2
-    assert refused.stderr.startswith(f"DOORWARD_KAFKA_BOOTSTRAP is {address!r}, should be host:port")
+    assert refused.stderr.startswith(f"doorward: DOORWARD_KAFKA_BOOTSTRAP is {address!r}, should be host:port")
     assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan"], ["plan", "--bootstrap", "127.0.0.1:1", "--partitions", "0"], ["check", "--partitions", "4"]]
+    "arguments", [["plan", "--bootstrap", "127.0.0.1:1", "--partitions", "0"], ["check", "--partitions", "4"]]
 )
 def test_wrong_use_is_exit_code_two(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOORWARD_KAFKA_BOOTSTRAP", raising=False)

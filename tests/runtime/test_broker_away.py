@@ -12,7 +12,7 @@ from tests.runtime.test_produce import everything
 from tests.runtime.test_reader import append, create, reading
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def own_broker() -> Iterator[EmbeddedKafka]:
     with EmbeddedKafka() as broker:
         yield broker
