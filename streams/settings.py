@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streams.adapters.kafka import Connection
@@ -45,6 +45,28 @@ class Settings(BaseSettings):
     geo: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="MMDB files, in order of precedence, separated as in PATH; none: the shipped country snapshot."
     )
+    geo_manifest: Path | None = Field(
+        None, description="Instead of DOORWARD_GEO: the manifest of `doorward geo adopt`, followed while running."
+    )
+    geo_max_change: float = Field(
+        0.05, ge=0.0, le=1.0, description="Share of live verdicts that a new geo build may change at once."
+    )
+    seal_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Key files, separated as in PATH, for the addresses of live sessions: the first seals, all open. "
+        "None: they are not kept, and sweeps over `network` rules and new geo builds pass over people already in.",
+    )
+
+    lateness: float = Field(
+        21_600.0, ge=1.0, description="Seconds after a leave for which its participation's late events are recognised."
+    )
+    session_ttl: float = Field(
+        86_400.0, ge=1.0, description="Seconds without an event after which a live session is taken for ended."
+    )
+    remind: float = Field(
+        30.0, ge=0.1, description="Seconds after which a removal without a leave is said again; doubles, up to 16-fold."
+    )
+    standbys: int = Field(0, ge=0, description="Copies of each partition's sessions kept by other workers.")
 
     max_event_bytes: int = Field(MAX_BYTES, ge=1024, le=16 * MAX_BYTES, description="Largest event, in bytes.")
     session_timeout: float = Field(10.0, ge=1.0, le=300.0, description="Seconds without heartbeat until expelled.")
@@ -57,11 +79,18 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65535, description="0: any free port, logged at the start.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("geo", mode="before")
+    @field_validator("geo", "seal_keys", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return value
+
+    @field_validator("geo_manifest")
+    @classmethod
+    def _instead_of_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("geo"):
+            raise ValueError("DOORWARD_GEO must be empty with it; the manifest names the files")
         return value
 
     def connection(self) -> Connection:

@@ -20,6 +20,7 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 _HEADER: Final = "# Made by `doorward schema export` from topics.yaml and the code; do not edit.\n"
 
+# A topic that is not here, like the sessions' changelog, is between workers: nobody else may lean on it.
 _ABOUT: Final = {
     "joins": "Who joins, changes and leaves. Structured mode, or binary mode (`ce_` headers, the value being `data`).",
     "decisions": "One decision a join or update, and further ones while the call is live, on the join's partition.",
@@ -78,7 +79,9 @@ def asyncapi(manifest: Manifest, events: Mapping[str, str]) -> str:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {_channel_id(topic.name): _channel(topic, manifest) for topic in manifest.topics},
+        "channels": {
+            _channel_id(topic.name): _channel(topic, manifest) for topic in manifest.topics if topic.name in _ABOUT
+        },
         "operations": {name: _operation(action, topic, who, text) for name, action, topic, who, text in _OPERATIONS},
         "components": {"messages": _messages(manifest, events)},
     }

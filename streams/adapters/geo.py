@@ -19,7 +19,7 @@ from streams.adapters.mmdb import GeoUnavailable, Mmdb
 from streams.core import address
 from streams.core.facts import ANY_CONNECTION, Facts, Vocabulary, settle
 
-__all__ = ["Geo", "GeoFile", "GeoUnavailable", "shipped"]
+__all__ = ["Geo", "GeoFile", "GeoUnavailable", "open_file", "shipped"]
 
 _CACHED_ADDRESSES: Final = 65_536
 _CACHED_FINDINGS: Final = 4_096
@@ -29,6 +29,11 @@ _UNKNOWN: Final = Finding()  # also of a file that cannot answer: it excludes no
 def shipped() -> Path:
     """The country snapshot that comes with Doorward (``data/country.manifest.json`` says whence)."""
     return Path(__file__).parent / "data" / "country.mmdb"
+
+
+def open_file(path: Path, *, sha256: str | None = None, apart: bool = False, count: bool = False) -> Mmdb:
+    """Open one file for a ``Geo``; for the arguments see ``streams.adapters.mmdb.Mmdb``. Raises GeoUnavailable."""
+    return Mmdb(path, ANONYMITY_WORDS, HOSTING_WORDS, sha256=sha256, apart=apart, count=count)
 
 
 class GeoFile(msgspec.Struct, frozen=True):
@@ -77,7 +82,7 @@ class Geo:
         Raises:
             GeoUnavailable: a file is unreadable, not an MMDB file, or damaged.
         """
-        return cls([Mmdb(path, ANONYMITY_WORDS, HOSTING_WORDS) for path in paths], vocabulary)
+        return cls([open_file(path) for path in paths], vocabulary)
 
     @property
     def lookup_errors(self) -> int:

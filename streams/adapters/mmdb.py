@@ -6,14 +6,23 @@ It maps a file and trusts it: cutting a mapped file short kills the process, and
 running through all networks of a damaged tree. So the reader maps a private copy that no folder names, the data section
 is checked before its first look-up, and records are run through here. Other damage is an error of the look-ups that
 meet it.
+
+Checking takes about 0.3 s a MB of Python code. A worker that decides joins meanwhile has it done ``apart``: this file
+is then run as a program of its own, given the private copy as its standard input. So it imports nothing of ours.
 """
 
 import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import maxminddb
 
@@ -25,12 +34,38 @@ _EXTENDED, _POINTER, _STRING, _MAP, _ARRAY, _BOOLEAN = 0, 1, 2, 7, 11, 14  # typ
 _SIZE_FROM: Final = (0, 29, 285, 65_821)
 _POINTER_FROM: Final = (0, 2_048, 526_336)
 
-# What reading metadata or data that are not what they should be may raise.
-_DAMAGE: Final = (ValueError, TypeError, IndexError, OverflowError, RecursionError)
+# What opening and checking a file that is not what it should be may raise.
+_DAMAGE: Final = (maxminddb.InvalidDatabaseError, ValueError, TypeError, IndexError, OverflowError, RecursionError)
+
+_PIECE: Final = 2**20
+"""Bytes copied and hashed at a time. Both let other threads run meanwhile."""
+_APART_SECONDS: Final = 600.0
+"""How long a check apart may take: many times what the largest files need."""
+_APART_NICENESS: Final = 10
+_DAMAGED: Final = 65
+"""Exit status of a check apart that met damage (sysexits.h, EX_DATAERR)."""
+_CRASHED: Final = frozenset({-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT})
 
 
 class GeoUnavailable(Exception):
     """A geo file cannot be used. The message is one line that names the file and says why."""
+
+
+class GeoDamaged(GeoUnavailable):
+    """It could be read, but it is no MMDB file, a damaged one, or another than was expected."""
+
+
+class Contents(NamedTuple):
+    """What checking a file showed.
+
+    Attributes:
+        has_words: whether some record has one of the words looked for; so ``has_further``.
+        records: distinct records, or None where they were not counted.
+    """
+
+    has_words: bool
+    has_further: bool
+    records: int | None = None
 
 
 class Mmdb:
@@ -41,40 +76,54 @@ class Mmdb:
         words: texts of at most 28 bytes, to be looked for among the keys of the file's records and the values of
             their key ``connection``.
         further: more of them, looked for only where one of ``words`` was found.
+        sha256: hex digest that the bytes must have, checked before anything trusts them; None: any.
+        apart: check in a process of its own, so that other threads of this one hardly notice.
+        count: count the records too, which takes about a second for each million nodes.
 
     Attributes:
-        name: the file's stem, such as ``country``.
+        name: the file's stem, such as ``country``, without what adoption put behind it (``stamp``).
         sha256: hex digest of the bytes in use.
+        size: their number.
         built: build time, UTC.
         database_type: what the file says it is, such as ``GeoLite2-City``.
         ip_version: 4, or 6 for a file that answers for both.
         has_words: whether some record has one of ``words``; so ``has_further``.
+        records: distinct records, or None where they were not counted.
         get: address text to record, or None where the file has none. Raises ValueError (of which
             UnicodeDecodeError is one) or ``maxminddb.InvalidDatabaseError`` on meeting damage.
 
     Raises:
-        GeoUnavailable: unreadable, not an MMDB file, or damaged.
+        GeoUnavailable: it cannot be read, or (GeoDamaged) is no MMDB file, damaged, or another file.
     """
 
-    def __init__(self, path: Path, words: frozenset[str], further: frozenset[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        words: frozenset[str],
+        further: frozenset[str],
+        *,
+        sha256: str | None = None,
+        apart: bool = False,
+        count: bool = False,
+    ) -> None:
         try:
-            content = path.read_bytes()
             # Unlinked from the start: it lives as long as the reader's mapping, however this process ends.
             with tempfile.TemporaryFile() as copy:
-                copy.write(content)
+                self.sha256, self.size = copied(path, copy)
                 copy.flush()
-                self._reader = maxminddb.open_database(f"/dev/fd/{copy.fileno()}", maxminddb.MODE_MMAP_EXT)
-            metadata = self._reader.metadata()
-            self.built = datetime.fromtimestamp(metadata.build_epoch, UTC)
-            sections = _Sections(content, metadata.node_count, metadata.record_size)
-            sections.check()
-            self.has_words, self.has_further = sections.search(words, further)
+                if sha256 not in (None, self.sha256):
+                    raise GeoDamaged(f"geo file {path}: its SHA-256 is {self.sha256}, expected was {sha256}")
+                check = _contents_apart if apart else _contents
+                contents = check(copy, words, further, count)
+                self._reader = _reader(copy)
         except OSError as error:
             raise GeoUnavailable(f"geo file {path}: {error.strerror or error}") from None
-        except (maxminddb.InvalidDatabaseError, *_DAMAGE):
-            raise GeoUnavailable(f"geo file {path}: not an MMDB file, or a damaged one") from None
-        self.name = path.stem
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        except _DAMAGE:
+            raise GeoDamaged(f"geo file {path}: not an MMDB file, or a damaged one") from None
+        metadata = self._reader.metadata()
+        self.has_words, self.has_further, self.records = contents
+        self.built = datetime.fromtimestamp(metadata.build_epoch, UTC)
+        self.name = name_of(path, self.built, self.sha256)
         self.database_type = str(metadata.database_type)
         self.ip_version = metadata.ip_version
         self.get = self._reader.get
@@ -82,6 +131,76 @@ class Mmdb:
     def close(self) -> None:
         """Release the mapping. Look-ups raise ValueError from now on."""
         self._reader.close()
+
+
+def stamp(built: datetime, sha256: str) -> str:
+    """What tells one build of a file from others of its name: ``-2026-06-17-1a2b3c4d``, build day (UTC) and digest."""
+    return f"-{built:%Y-%m-%d}-{sha256[:8]}"
+
+
+def name_of(path: Path, built: datetime, sha256: str) -> str:
+    """A file's stem without its stamp: an adopted ``country-2026-06-17-1a2b3c4d.mmdb`` is still ``country``."""
+    return path.stem.removesuffix(stamp(built, sha256)) or path.stem
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read bytes of. Raises OSError, also for a pipe or a device: those may never end."""
+    stream = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115  # the caller closes it
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError("not a regular file")
+    return stream
+
+
+def copied(path: Path, target: BinaryIO) -> tuple[str, int]:
+    """Copy a regular file; returns the hex SHA-256 and the number of the bytes copied.
+
+    Blocks, for other threads only in moments.
+
+    Raises:
+        OSError: it cannot be read, or the target not written.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_regular(path) as source:
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            size += target.write(piece)
+    return digest.hexdigest(), size
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+
+
+def _reader(copy: BinaryIO) -> Any:
+    return maxminddb.open_database(f"/dev/fd/{copy.fileno()}", maxminddb.MODE_MMAP_EXT)
+
+
+def _contents(copy: BinaryIO, words: frozenset[str], further: frozenset[str], count: bool) -> Contents:
+    """Check a file. Raises one of ``_DAMAGE``."""
+    with _reader(copy) as reader:
+        metadata = reader.metadata()
+    datetime.fromtimestamp(metadata.build_epoch, UTC)
+    copy.seek(0)
+    sections = _Sections(copy.read(), metadata.node_count, metadata.record_size)
+    sections.check()
+    return Contents(*sections.search(words, further), sections.count() if count else None)
+
+
+def _contents_apart(copy: BinaryIO, words: frozenset[str], further: frozenset[str], count: bool) -> Contents:
+    """Check a file in a process of its own, which it may even crash. Raises OSError, ValueError."""
+    question = json.dumps([sorted(words), sorted(further), count])
+    # -P: this file's folder is no place to import from
+    command = [sys.executable, "-P", __file__, question]
+    try:
+        done = subprocess.run(command, stdin=copy, capture_output=True, check=False, timeout=_APART_SECONDS)  # noqa: S603  # ourselves
+    except subprocess.TimeoutExpired:
+        raise OSError(f"not checked within {_APART_SECONDS:g} s") from None
+    if done.returncode == _DAMAGED or done.returncode in _CRASHED:
+        raise ValueError("damaged")
+    if done.returncode:  # killed, or out of memory: that says nothing about the file
+        raise OSError(f"its check ended with status {done.returncode}")
+    return Contents(*json.loads(done.stdout))
 
 
 class _Sections:
@@ -100,7 +219,7 @@ class _Sections:
     def check(self) -> None:
         """Check that the data are whole values, back to back, with text as map keys and pointers that lead to values.
 
-        Takes about 0.1 s a MB.
+        Takes about 0.3 s a MB.
         """
         at = 0
         while at < len(self._data):
@@ -124,6 +243,10 @@ class _Sections:
                 if has_words and (has_further or not further):
                     break
         return has_words, has_words and has_further
+
+    def count(self) -> int:
+        """How many distinct records the tree leads to."""
+        return sum(1 for _ in self._records())
 
     def _possible(self, words: frozenset[str]) -> frozenset[str]:
         """Those words whose encoding occurs, if perhaps within another text."""
@@ -211,3 +334,18 @@ class _Sections:
             size = _SIZE_FROM[extra] + int.from_bytes(data[at : at + extra])
             at += extra
         return kind, size, at
+
+
+def _answer() -> None:
+    """Be the process apart: standard input is the file, the only argument says what to look for."""
+    os.nice(_APART_NICENESS)
+    words, further, count = json.loads(sys.argv[1])
+    try:
+        contents = _contents(sys.stdin.buffer, frozenset(words), frozenset(further), count)
+    except _DAMAGE:
+        sys.exit(_DAMAGED)
+    print(json.dumps(contents))  # noqa: T201  # to the process that started this one
+
+
+if __name__ == "__main__":
+    _answer()

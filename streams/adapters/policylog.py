@@ -4,7 +4,7 @@ How it works. ``policies.status`` is read from its end as it is before anything 
 records is missed. The records go to partition 0 with ``acks=all``, keyed by document path. Then it is waited until
 every record has been called accepted or rejected, and every live worker (a member of the consumer group, by its
 client id) has said ``applied`` at or beyond the last accepted one. Who is live is asked again and again: a worker that
-dies meanwhile is not waited for, one that joins is.
+dies meanwhile is not waited for, one that joins is. What applying them did to live calls is in the same words.
 
 What was sent cannot be taken back. So the state of a push is kept in ``Push``, which the caller still has when
 waiting ends early: by time, by a lost broker, by Ctrl-C.
@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from streams.adapters.topics import BrokerUnavailable, connected
 from streams.core import status
 from streams.core.policy import Problem
+from streams.core.status import Sweep, Trial
 
 POLICIES: Final = "policies"
 STATUS: Final = "policies.status"
@@ -59,6 +60,38 @@ class Offer(msgspec.Struct):
     milliseconds: float | None = None
 
 
+class Effect(msgspec.Struct):
+    """What applying the documents did on one worker.
+
+    Attributes:
+        timings: step to seconds (``status.AppliedData``), the slowest where it applied them in several steps.
+        sweep: its sweeps of live sessions taken together; None where no session had to be decided again.
+        trials: of the documents sent, by path and revision.
+    """
+
+    timings: dict[str, float] = {}
+    sweep: Sweep | None = None
+    trials: dict[tuple[str, int], Trial] = {}
+
+    def add(self, data: status.AppliedData) -> None:
+        """Take in what it said of one step."""
+        for step, seconds in data.timings.items():
+            self.timings[step] = max(seconds, self.timings.get(step, 0.0))
+        if data.sweep is not None:
+            self.sweep = data.sweep if self.sweep is None else _together(self.sweep, data.sweep, data.sweep.sessions)
+            self.trials |= {(trial.path, trial.revision): trial for trial in data.sweep.trials}
+
+
+def _together(one: Sweep, other: Sweep, sessions: int) -> Sweep:
+    return Sweep(
+        sessions=sessions,
+        decided=one.decided + other.decided,
+        admit=one.admit + other.admit,
+        alert=one.alert + other.alert,
+        remove=one.remove + other.remove,
+    )
+
+
 class Push:
     """The state of a push.
 
@@ -66,12 +99,14 @@ class Push:
         offers: in the order they are sent.
         live: the ids of the workers to wait for.
         applied: worker id to the highest offset it has applied since the push began, and ms from sending to hearing.
+        effects: worker id to what applying them did there.
     """
 
     def __init__(self, offers: Sequence[Offer]) -> None:
         self.offers = list(offers)
         self.live: frozenset[str] = frozenset()
         self.applied: dict[str, tuple[int, float]] = {}
+        self.effects: dict[str, Effect] = {}
         self._by_offset: dict[int, Offer] = {}
 
     @property
@@ -97,6 +132,21 @@ class Push:
         """Whether nothing is left to wait for. What was accepted needs at least one worker that applied it."""
         return self.answered and not self.missing and (self.target is None or bool(self.live))
 
+    @property
+    def swept(self) -> Sweep:
+        """The sweeps of the live workers taken together."""
+        total = Sweep(sessions=0, decided=0, admit=0, alert=0, remove=0)
+        for worker in self.live & self.effects.keys():
+            if (sweep := self.effects[worker].sweep) is not None:
+                total = _together(total, sweep, total.sessions + sweep.sessions)
+        return total
+
+    def trials(self, offer: Offer) -> list[Trial]:
+        """What a document in report mode would do, by each live worker that had sessions to try it on."""
+        key = (offer.path, offer.revision)
+        effects = (effect for worker, effect in self.effects.items() if worker in self.live)
+        return [effect.trials[key] for effect in effects if key in effect.trials]
+
     def sent(self, offer: Offer, offset: int) -> None:
         """Note that the log has a document."""
         offer.offset = offset
@@ -106,11 +156,7 @@ class Push:
         """Take in what a worker said."""
         now = time.monotonic()
         if isinstance(event, status.AppliedEvent):
-            worker, offset = event.data.worker, event.data.offset
-            reached = self.applied.get(worker, (-1, 0.0))[0]
-            if reached < min(offset, max(self._by_offset, default=-1)):  # past all of ours nothing is news
-                since = max((o.sent_at for at, o in self._by_offset.items() if at <= offset), default=now)
-                self.applied[worker] = (offset, (now - since) * 1000)
+            self._hear_applied(event.data, now)
         elif isinstance(event, status.AcceptedEvent | status.RejectedEvent):
             offer = self._by_offset.get(event.data.offset)
             if offer is None or offer.answer is not None:
@@ -120,6 +166,15 @@ class Push:
                 offer.answer, offer.problems = "rejected", event.data.problems
             else:
                 offer.answer = "accepted"
+
+    def _hear_applied(self, data: status.AppliedData, now: float) -> None:
+        reached = self.applied.get(data.worker, (-1, 0.0))[0]
+        if reached >= min(data.offset, max(self._by_offset, default=-1)):
+            return  # past all of ours nothing is news
+        since = max((o.sent_at for at, o in self._by_offset.items() if at <= data.offset), default=now)
+        self.applied[data.worker] = (data.offset, (now - since) * 1000)
+        if data.offset >= min(self._by_offset):
+            self.effects.setdefault(data.worker, Effect()).add(data)
 
 
 async def push(push: Push, bootstrap: str, *, group: str, patience: float, **security: Any) -> None:
@@ -193,6 +248,12 @@ async def _listen(
             for record in records:
                 with suppress(msgspec.MsgspecError):  # an event of another kind or a later version
                     push.hear(status.decode(record.value or b""))
+
+
+async def look(bootstrap: str, *, group: str, **security: Any) -> frozenset[str]:
+    """The ids of the workers that live now. Raises as ``push`` does."""
+    async with connected(bootstrap, **security) as admin:
+        return await live_workers(admin, group)
 
 
 async def live_workers(admin: AIOKafkaAdminClient, group: str) -> frozenset[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from streams.core.address import BadAddress
-from streams.core.decide import decision, judge
+from streams.core.decide import Participant, decision, judge
 from streams.core.events import DecisionEvent, JoinEvent, Provenance
 from streams.core.facts import NOTHING_KNOWN, Facts
 from streams.core.index import Index
@@ -21,11 +21,15 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
         decision: for ``decisions``.
         report: for ``decisions.report``; None where no document in report mode applied.
         bad_address: why the address was none, for the dead letter beside the decision (design §4, rule 7); or None.
+        verdict: the decision's, a place in ``VERDICTS``.
+        reported: the report's; admit without one.
     """
 
     decision: DecisionEvent
     report: DecisionEvent | None
     bad_address: str | None
+    verdict: int
+    reported: int
 
 
 class Decider:
@@ -46,22 +50,38 @@ class Decider:
         self.provenance = provenance
         self.rosters = rosters
 
+    def look_up(self, text: str) -> tuple[Facts, str | None]:
+        """The facts of an address, and why it is none where it is."""
+        try:
+            return self.locate(text), None
+        except BadAddress as exc:
+            return NOTHING_KNOWN, str(exc)
+
     def answer(self, event: JoinEvent, offset: int, at: int) -> Answer:
-        """Decide one join.
+        """Decide one join that stands alone.
 
         Args:
             event: a join or update, normalised.
             offset: its offset in ``joins`` (offline: its line).
             at: the instant to decide at, ms since the epoch.
         """
-        data, bad_address = event.data, None
-        try:
-            facts = self.locate(data.address)
-        except BadAddress as exc:
-            facts, bad_address = NOTHING_KNOWN, str(exc)
-        enforced, reported = judge(self.index, data, facts, at, rosters=self.rosters)
-        made = decision(event, facts, enforced, self.provenance, mode="enforce", offset=offset, at=at)
-        report = None
-        if reported is not None:
-            report = decision(event, facts, reported, self.provenance, mode="report", offset=offset, at=at)
-        return Answer(made, report, bad_address)
+        facts, bad_address = self.look_up(event.data.address)
+        return self.decide(event, facts, bad_address, offset, at)
+
+    def decide(
+        self,
+        event: JoinEvent,
+        facts: Facts,
+        bad_address: str | None,
+        offset: int,
+        at: int,
+        of: Participant | None = None,
+    ) -> Answer:
+        """Decide one join on facts that are known; see ``streams.core.decide.decision`` for ``offset`` and ``of``."""
+        whose: Participant = event.data if of is None else of
+        enforced, reported = judge(self.index, whose, facts, at, rosters=self.rosters)
+        made = decision(event, facts, enforced, self.provenance, mode="enforce", offset=offset, at=at, of=of)
+        if reported is None:
+            return Answer(made, None, bad_address, enforced.verdict, 0)
+        report = decision(event, facts, reported, self.provenance, mode="report", offset=offset, at=at, of=of)
+        return Answer(made, report, bad_address, enforced.verdict, reported.verdict)

@@ -1,4 +1,4 @@
-"""The joins agent: a chunk of ``joins`` in; decisions, reports and dead letters out, acknowledged together.
+"""The joins agent: a chunk of ``joins`` in; decisions, reports, dead letters and sessions out, acknowledged together.
 
 One record's fault is a dead letter and never slows the rest. Our own faults (``internal``) are too, until there are so
 many that draining the topic into dead letters would be the bigger fault: then the fuse blows and the chunk is held,
@@ -7,7 +7,7 @@ uncommitted, for somebody to look at (design §7).
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NoReturn, Protocol
 
@@ -16,11 +16,14 @@ from aiokafka.partitioner import murmur2
 
 from streams import __version__
 from streams.adapters.metrics import Metrics
-from streams.agents.decider import Decider
-from streams.core.events import LeaveEvent
-from streams.runtime.produce import Outbox, RecordTooLargeError
+from streams.agents.sessions import Draft, SessionKeeper
+from streams.agents.sweeps import Sweeper
+from streams.core.events import DecisionEvent, LeaveEvent
+from streams.core.policy import Mode
+from streams.runtime.produce import Acks, Outbox, RecordTooLargeError
 from streams.runtime.source import Chunk
-from streams.wire import cloudevents, deadletter
+from streams.runtime.tables import Changes
+from streams.wire import cloudevents, deadletter, sessionrecord
 from streams.wire.cloudevents import CONTENT_TYPE_HEADERS, Fault, Header, Malformed
 
 DECISIONS: Final = "decisions"
@@ -41,6 +44,19 @@ class Record(Protocol):
     partition: int
     offset: int
     timestamp: int
+
+
+class Table(Protocol):
+    """The sessions' table, as far as a chunk writes to it."""
+
+    def add_to(self, outbox: Outbox, changes: Changes) -> None:
+        """Add the changelog's records."""
+
+    def persist(self, changes: Changes, acks: Acks) -> Mapping[int, tuple[int, int]]:
+        """Write to disk; returns where somebody else wrote in between."""
+
+    async def foreign_keys(self, spoiled: Mapping[int, tuple[int, int]]) -> Mapping[int, Collection[bytes]]:
+        """What they wrote."""
 
 
 class Fuse:
@@ -76,7 +92,9 @@ class JoinsAgent:
     """Answers chunks.
 
     Args:
-        decider: answers one join.
+        keeper: remembers participations and answers their events.
+        sweeper: decides live sessions again, a share with each chunk.
+        table: the sessions' table.
         outbox: a fresh outbox for a chunk.
         clock: ms since the epoch; read once a chunk.
         metrics: where to count.
@@ -88,7 +106,9 @@ class JoinsAgent:
     def __init__(
         self,
         *,
-        decider: Decider,
+        keeper: SessionKeeper,
+        sweeper: Sweeper,
+        table: Table,
         outbox: Callable[[], Outbox],
         clock: Callable[[], int],
         metrics: Metrics,
@@ -96,12 +116,15 @@ class JoinsAgent:
         max_event_bytes: int,
         fuse: Fuse,
     ) -> None:
-        self._decider = decider
+        self._keeper = keeper
+        self._sweeper = sweeper
+        self._table = table
         self._new_outbox = outbox
         self._clock = clock
         self._metrics = metrics
         self._max_event_bytes = max_event_bytes
         self._fuse = fuse
+        self._spoiled: dict[int, set[bytes]] = {}  # keys to be written over
         self._reported: dict[bytes, None] = {}  # misrouted meetings that were reported, oldest first
 
         @lru_cache(maxsize=_REMEMBERED)
@@ -111,6 +134,15 @@ class JoinsAgent:
 
         self._home = home
 
+    def write_over(self, partition: int, subjects: Collection[bytes]) -> None:
+        """What the changelog holds last of these is not what counts; the next chunk says again what does."""
+        if subjects:
+            self._spoiled.setdefault(partition, set()).update(subjects)
+
+    def forget(self) -> None:
+        """The partitions are no longer ours."""
+        self._spoiled = {}
+
     async def run(self, chunks: Any) -> None:
         """Answer chunks until Faust stops the stream."""
         async for chunk in chunks:
@@ -119,50 +151,77 @@ class JoinsAgent:
 
     async def answer(self, chunk: Chunk) -> None:
         """Answer one chunk; returns when every output is acknowledged. Blocks for ever once the fuse has blown."""
-        outbox, at, tally = self._new_outbox(), self._clock(), _Tally()
+        work = _Work(self._new_outbox(), self._clock())
+        if missing := {partition.partition for partition in chunk.parts} - self._keeper.views.keys():
+            raise RuntimeError(f"sessions of partitions {sorted(missing)} were never loaded")
         for partition, records in chunk.parts.items():
-            failures = [self._answer(record, partition.partition, outbox, at, tally) for record in records]
+            failures = [self._answer(record, partition.partition, work) for record in records]
             if any(failures):
-                log.error("events failed", failed=len(tally.failures), first=tally.failures[:3])
+                log.error("events failed", failed=len(work.failures), first=work.failures[:3])
             if self._fuse.blown_by(failures):
                 await self._hold(chunk, partition.partition)
-        await outbox.send(chunk.check)
-        self._count(chunk, tally)
+        self._sweeper.turn(work.say, work.draft, work.at)
+        await self._write(chunk, work)
+        self._sweeper.acknowledged()
+        self._count(chunk, work)
 
-    def _answer(self, record: Record, partition: int, outbox: Outbox, at: int, tally: "_Tally") -> bool:
+    async def _write(self, chunk: Chunk, work: "_Work") -> None:
+        """Send what a chunk came to; on disk only once the brokers have it.
+
+        Where a worker that is not the owner any more wrote into our changelog, what it wrote is written over.
+        """
+        table, changes, keeper = self._table, Changes(), self._keeper
+        for partition, spoilt in self._spoiled.items():
+            for subject in spoilt:
+                changes.put(partition, subject, keeper.record(partition, subject))
+        self._spoiled = {}
+        for (partition, subject), state in work.draft.items():
+            changes.put(partition, subject, None if state is None else sessionrecord.encode(state))
+        while True:
+            table.add_to(work.outbox, changes)
+            spoiled = table.persist(changes, await work.outbox.send(chunk.check))
+            if not spoiled:
+                return
+            log.warning("another worker wrote into our changelog; writing it over", spoiled=spoiled)
+            foreign = await table.foreign_keys(spoiled)
+            chunk.check()  # the views may have gone meanwhile
+            changes = Changes()
+            for partition, subjects in foreign.items():
+                for subject in subjects:
+                    changes.put(partition, subject, keeper.record(partition, subject))
+
+    def _answer(self, record: Record, partition: int, work: "_Work") -> bool:
         """Put what one record gets into the outbox. Returns whether it failed for a reason of our own."""
         try:
-            self._decide(record, partition, outbox, at, tally)
+            self._decide(record, partition, work)
         except Malformed as exc:
-            self._bury(record, exc.fault, exc.detail, outbox, tally)
+            self._bury(record, exc.fault, exc.detail, work)
         except Exception as exc:  # our own fault, whatever it is: the rest of the chunk must not pay for it
-            tally.failures.append((partition, record.offset, type(exc).__name__))
-            self._bury(record, "internal", type(exc).__name__, outbox, tally)
+            work.failures.append((partition, record.offset, type(exc).__name__))
+            self._bury(record, "internal", type(exc).__name__, work)
             return True
         return False
 
-    def _decide(self, record: Record, partition: int, outbox: Outbox, at: int, tally: "_Tally") -> None:
+    def _decide(self, record: Record, partition: int, work: "_Work") -> None:
         event = cloudevents.decode(record.value, record.headers, max_bytes=self._max_event_bytes)
         key = event.data.meeting.encode()
         if record.key != key:
             raise Malformed("key_mismatch", "the record's key is not the meeting's id")
         if self._home(key) != partition:
-            self._misrouted(key, partition, tally)
-        tally.types[event.type] += 1
+            self._misrouted(key, partition, work)
+        work.types[event.type] += 1
         if isinstance(event, LeaveEvent):
+            self._keeper.leave(partition, event, record.offset, work.at, work.draft)
             return
-        answer = self._decider.answer(event, record.offset, at)
-        made = answer.decision
-        outbox.add(DECISIONS, partition, key, cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
-        tally.verdicts[made.data.verdict, "enforce"] += 1
+        answer = self._keeper.join(partition, event, record.offset, work.at, work.draft)
+        work.say(partition, answer.decision, "enforce")
         if answer.report is not None:
-            outbox.add(REPORTS, partition, key, cloudevents.encode(answer.report), None, CONTENT_TYPE_HEADERS)
-            tally.verdicts[answer.report.data.verdict, "report"] += 1
+            work.say(partition, answer.report, "report")
         if answer.bad_address is not None:
-            self._bury(record, "bad_address", answer.bad_address, outbox, tally)
+            self._bury(record, "bad_address", answer.bad_address, work)
 
-    def _bury(self, record: Record, fault: Fault, detail: str, outbox: Outbox, tally: "_Tally") -> None:
-        tally.faults[fault] += 1
+    def _bury(self, record: Record, fault: Fault, detail: str, work: "_Work") -> None:
+        work.faults[fault] += 1
         headers = deadletter.headers(
             record.headers,
             fault,
@@ -173,13 +232,13 @@ class JoinsAgent:
             version=__version__,
         )
         try:
-            outbox.add(DEAD_LETTERS, record.partition, record.key, record.value, record.timestamp, headers)
+            work.outbox.add(DEAD_LETTERS, record.partition, record.key, record.value, record.timestamp, headers)
         except RecordTooLargeError:
             key, stub = deadletter.stub(record.key, record.value, headers)
-            outbox.add(DEAD_LETTERS, record.partition, key, None, record.timestamp, stub)
+            work.outbox.add(DEAD_LETTERS, record.partition, key, None, record.timestamp, stub)
 
-    def _misrouted(self, key: bytes, partition: int, tally: "_Tally") -> None:
-        tally.misrouted += 1
+    def _misrouted(self, key: bytes, partition: int, work: "_Work") -> None:
+        work.misrouted += 1
         if key not in self._reported:
             self._reported[key] = None
             if len(self._reported) > _REMEMBERED:
@@ -198,15 +257,15 @@ class JoinsAgent:
             self._metrics.fuse_blown.set(0)
             self._metrics.ready.set(1)
 
-    def _count(self, chunk: Chunk, tally: "_Tally") -> None:
+    def _count(self, chunk: Chunk, work: "_Work") -> None:
         metrics, now = self._metrics, time.time_ns() // 1_000_000
-        for type_, count in tally.types.items():
+        for type_, count in work.types.items():
             metrics.events.labels(type_).inc(count)
-        metrics.count_decisions(tally.verdicts)
-        for fault, count in tally.faults.items():
+        metrics.count_decisions(work.verdicts)
+        for fault, count in work.faults.items():
             metrics.dead_letters.labels(fault).inc(count)
-        if tally.misrouted:
-            metrics.misrouted.inc(tally.misrouted)
+        if work.misrouted:
+            metrics.misrouted.inc(work.misrouted)
         metrics.latency.observe_all(
             (now - record.timestamp) / 1000
             for records in chunk.parts.values()
@@ -215,14 +274,23 @@ class JoinsAgent:
         )
 
 
-class _Tally:
-    """What a chunk came to; goes into the metrics once it is acknowledged."""
+class _Work:
+    """What a chunk comes to: what is to be sent, and counts that go into the metrics once it is acknowledged."""
 
-    __slots__ = ("failures", "faults", "misrouted", "types", "verdicts")
+    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "types", "verdicts")
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox, at: int) -> None:
+        self.outbox = outbox
+        self.at = at
+        self.draft: Draft = {}
         self.types: Counter[str] = Counter()
         self.verdicts: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
         self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name
+
+    def say(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
+        """Put a decision into the outbox."""
+        data, topic = made.data, DECISIONS if mode == "enforce" else REPORTS
+        self.outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
+        self.verdicts[data.verdict, mode] += 1

@@ -140,6 +140,7 @@ def _print(summary: Any) -> None:
         "event → decision": f"p50 {summary.p50_ms:.1f} ms, p99 {summary.p99_ms:.1f} ms, as the client saw it",
         "pushed → applied": applied,
         "unanswered": f"{summary.unanswered:,}",
+        "decided again": f"{summary.later:,} times while the call was live",
         "checked offline": f"{summary.checked:,} decisions, {summary.reports:,} in report mode, "
         f"{summary.different:,} differ, {summary.repeats:,} repeats",
     }

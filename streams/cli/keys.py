@@ -1,7 +1,7 @@
-"""`doorward keys`: making signing keys, and showing whom a deployment trusts.
+"""`doorward keys`: making signing and sealing keys, and showing whom a deployment trusts.
 
-A private key goes into a file of its own; the trust set, which every worker reads, gets its public part. No command
-prints a private part.
+A private key goes into a file of its own; the trust set, which every worker reads, gets its public part. A sealing key
+has no public part: its file goes to every worker. No command prints a private part or a sealing key.
 """
 
 import fcntl
@@ -14,12 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.adapters import seal
 from streams.cli import console
 from streams.core import instants
 from streams.wire import keys, trust
 from streams.wire.documents import Unreadable, read_bytes
 
-app = typer.Typer(help="Make signing keys and show the trust set.", no_args_is_help=True)
+app = typer.Typer(help="Make signing and sealing keys, and show the trust set.", no_args_is_help=True)
 
 Trust = typer.Option("--trust", envvar="DOORWARD_TRUST", help="JWK Set of the keys that may sign.")
 
@@ -59,6 +60,18 @@ def new(
     except trust.TrustUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
     console.say(f"private key {out} (kid {key.kid}): keep it with {holder}")
+
+
+@app.command("seal")
+def new_seal(
+    out: Annotated[Path, typer.Option(help="Where the key goes; must not exist.", show_default=False)],
+) -> None:
+    """Make a key that seals the addresses of live sessions. All workers of a deployment need the same."""
+    try:
+        kid = seal.new_key(out)
+    except seal.SealUnavailable as exc:
+        console.fail(f"--out: {exc}", console.BAD_INPUT)
+    console.say(f"sealing key {out} (kid {kid}): give it to every worker and nobody else, in DOORWARD_SEAL_KEYS")
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ import typer
 
 from streams import __version__
 from streams.adapters.iso import vocabulary
-from streams.cli import config, decide, demo, dev, explain, keys, policy, run, schema, topics
+from streams.cli import config, decide, demo, dev, explain, geo, keys, policy, run, schema, topics
 
 app = typer.Typer(
     name="doorward",
@@ -25,6 +25,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(schema.app, name="schema")
+app.add_typer(geo.app, name="geo")
 app.add_typer(config.app, name="config")
 
 

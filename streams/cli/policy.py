@@ -1,6 +1,7 @@
 """`doorward policy sign` and `push`: documents from files to signed ones, and onto the policy log.
 
-Every document is checked before the first is written or sent, and all that is wrong is said together.
+Every document is checked before the first is written or sent, and all that is wrong is said together. What a push
+would do to live calls is tried first where somebody is there to be told (``cli.trial``).
 """
 
 import asyncio
@@ -9,17 +10,19 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from streams.adapters import policylog
 from streams.adapters.iso import vocabulary
 from streams.adapters.kafka import CredentialsUnavailable
-from streams.adapters.policylog import Offer, Push
+from streams.adapters.policylog import Effect, Offer, Push
 from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
-from streams.cli import console
+from streams.cli import console, trial
+from streams.cli.trial import Outcome, Prepared
 from streams.core.policy import Invalid, parse
+from streams.core.status import Sweep
 from streams.settings import Settings
 from streams.wire import documents, jws, keys, signed, trust
 from streams.wire.documents import SIGNED, Place, Unreadable
@@ -113,19 +116,33 @@ def push_documents(
     audience: Audience = None,
     group: Annotated[str | None, typer.Option(help="The workers' consumer group. [env: DOORWARD_GROUP]")] = None,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the workers.")] = 30.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before pushing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before pushing, and try nothing first.")] = False,
+    max_removed: Annotated[
+        int | None, typer.Option(min=0, help="Try first; push nothing if more live participants would be removed.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
 ) -> None:
-    """Push documents onto the policy log; wait until they are accepted and applied by every live worker."""
+    """Push documents onto the policy log; wait until they are accepted and applied by every live worker.
+
+    Before it asks, and with --max-removed, it tries them: a copy of each in report mode tells what would happen to
+    live calls, and is retracted at once.
+    """
     settings = console.settings(kafka_bootstrap=bootstrap, trust=trust_file, audience=audience, group=group)
     security = _security(settings)
-    pushed = Push(_offers(files, _keys(key_files or []), settings))
-    if not yes and sys.stdin.isatty():
+    signing, trusted = _keys(key_files or []), _trusted(settings)
+    prepared = _prepared(files, signing, trusted, settings)
+    pushed = Push([each.offer for each in prepared])
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
+    asked, tried = not yes and sys.stdin.isatty(), None
+    if asked or max_removed is not None:
+        attempts, untried = trial.plan(prepared, signing, trusted, settings.audience, trial.now())
+        tried = trial.run(attempts, untried, settings, security, timeout, must_count=max_removed is not None)
+        _allow(tried, max_removed, pushed, as_json)
+    if asked:
         for offer in pushed.offers:
             console.say(f"{offer.path} revision {offer.revision}")
         if not typer.confirm(f"Push to {settings.kafka_bootstrap}?", err=True):
             console.fail("nothing was pushed", console.FINDING)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
     broken = None
     try:
         asyncio.run(
@@ -139,10 +156,30 @@ def push_documents(
         broken = "interrupted"
     with console.quiet_pipe():
         if as_json:
-            console.out(json.dumps(_summary(pushed)))
+            console.out(json.dumps(_summary(pushed, tried)))
         else:
             _print(pushed)
     _finish(pushed, settings, broken, timeout)
+
+
+def _allow(tried: Outcome, max_removed: int | None, pushed: Push, as_json: bool) -> None:
+    """Say what the trial told; end the command where it tells of too many, or of some cannot tell."""
+    for line in tried.lines:
+        console.say(line)
+    if max_removed is None:
+        return
+    most = tried.most_removed
+    if most > max_removed:
+        why, code = f"up to {most:,} live participants would be removed, more than {max_removed:,}", console.FINDING
+    elif any(each.rejected for each in tried.untried):
+        why, code = "a trial was rejected", console.FINDING
+    elif tried.unheard or any(each.document.can_remove for each in tried.untried):
+        why, code = "not every live participant was counted", console.UNAVAILABLE
+    else:
+        return
+    if as_json:
+        console.out(json.dumps(_summary(pushed, tried)))
+    console.fail(f"--max-removed: {why}; nothing was pushed", code)
 
 
 def _security(settings: Settings) -> dict[str, Any]:
@@ -187,10 +224,28 @@ def _print(pushed: Push) -> None:
             console.out(f"not applied: {worker}")
         else:
             offset, took_ms = pushed.applied[worker]
-            console.out(f"applied: {worker} (offset {offset}, {took_ms:.0f} ms)")
+            steps = "".join(f", {step}" for step in _steps(pushed.effects.get(worker, Effect())))
+            console.out(f"applied: {worker} (offset {offset}, {took_ms:.0f} ms){steps}")
+    swept = pushed.swept
+    if swept.decided:
+        changed = f"removed {swept.remove:,}, alerted {swept.alert:,}, admitted {swept.admit:,}"
+        console.out(f"{changed} of {swept.sessions:,} live participants")
 
 
-def _summary(pushed: Push) -> dict[str, Any]:
+_STEPS: Final = (("judge", "verified in"), ("in_force", "in force after"), ("swept", "live sessions swept in"))
+
+
+def _steps(effect: Effect) -> Iterator[str]:
+    """What a worker did and how long it took, in words."""
+    for step, words in _STEPS:
+        if step in effect.timings:
+            yield f"{words} {effect.timings[step] * 1000:.0f} ms"
+    if effect.sweep is not None:
+        changed = effect.sweep.admit + effect.sweep.alert + effect.sweep.remove
+        yield f"{changed:,} verdict{'' if changed == 1 else 's'} changed"
+
+
+def _summary(pushed: Push, tried: Outcome | None) -> dict[str, Any]:
     return {
         "documents": [
             {
@@ -209,38 +264,53 @@ def _summary(pushed: Push) -> dict[str, Any]:
                 "applied": worker in pushed.applied and worker not in pushed.missing,
                 "offset": pushed.applied[worker][0] if worker in pushed.applied else None,
                 "ms": pushed.applied[worker][1] if worker in pushed.applied else None,
+                "timings": effect.timings,
+                "sweep": _counts(effect.sweep) if effect.sweep else None,
             }
             for worker in sorted(pushed.live)
+            for effect in (pushed.effects.get(worker, Effect()),)
         ],
+        "swept": _counts(pushed.swept),
+        "trial": tried.summary if tried else None,
         "complete": pushed.complete,
     }
+
+
+def _counts(sweep: Sweep) -> dict[str, int]:
+    return {name: getattr(sweep, name) for name in ("sessions", "decided", "admit", "alert", "remove")}
 
 
 # -- documents, checked ------------------------------------------------------------------------------------------
 
 
-def _offers(files: list[Path], signing: list[keys.PrivateKey], settings: Settings) -> list[Offer]:
-    """The documents of files, signed and held against the trust set; every bad one is reported, then it ends."""
+def _trusted(settings: Settings) -> trust.TrustSet:
     if settings.trust is None:
         console.fail("--trust FILE (DOORWARD_TRUST) is required: the workers' trust set", console.BAD_INPUT)
     try:
-        trusted = trust.read_trust(settings.trust)
+        return trust.read_trust(settings.trust)
     except trust.TrustUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
+
+
+def _prepared(
+    files: list[Path], signing: list[keys.PrivateKey], trusted: trust.TrustSet, settings: Settings
+) -> list[Prepared]:
+    """The documents of files, signed and held against the trust set; every bad one is reported, then it ends."""
     plain = [file for file in files if not file.name.endswith(SIGNED)]
     if plain and not signing:
         console.fail(f"--key KEYFILE is required to sign {plain[0]}", console.BAD_INPUT)
-    offers: list[Offer] = []
+    prepared: list[Prepared] = []
     problems: list[object] = []
     _there(files)
 
-    def offer(raw: bytes, place: Place) -> None:
+    def prepare(raw: bytes, place: Place) -> None:
         try:
             document = signed.check(raw, trust=trusted, audience=settings.audience, vocabulary=vocabulary())
+            value = jws.unverified(raw, settings.audience)
         except signed.Rejected as exc:
             problems.extend(signed.Finding(place, problem) for problem in exc.problems)
         else:
-            offers.append(Offer(document.path, document.revision, raw))
+            prepared.append(Prepared(Offer(document.path, document.revision, raw), document, value))
 
     for file in files:
         if file not in plain:
@@ -248,22 +318,22 @@ def _offers(files: list[Path], signing: list[keys.PrivateKey], settings: Setting
             if isinstance(raw, Unreadable):
                 problems.append(raw)
             else:
-                offer(raw, Place(str(file), 1))
+                prepare(raw, Place(str(file), 1))
             continue
         found, wrong = documents.read_file(file)
         problems += wrong
         for value, place in found:
             try:
                 parse(value, vocabulary())
-                offer(jws.sign(value, signing, settings.audience), place)
+                prepare(jws.sign(value, signing, settings.audience), place)
             except Invalid as exc:
                 problems += [signed.Finding(place, problem) for problem in exc.problems]
             except jws.BadSignature as exc:
                 problems.append(f"{place}: {exc} [{exc.code}]")
     _stop_if(problems)
-    if not offers:
+    if not prepared:
         console.fail("no document to push", console.BAD_INPUT)
-    return offers
+    return prepared
 
 
 def _there(files: list[Path]) -> None:

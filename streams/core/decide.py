@@ -5,8 +5,9 @@ once for those in report mode; ``decision`` puts a judgement into the event that
 proportion to the number of documents: an index hands over only those that reach the meeting.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,19 +15,22 @@ from streams.core import charter, instants
 from streams.core.conditions import Subject
 from streams.core.events import (
     DECISION_TYPES,
+    Cause,
     DecisionData,
     DecisionEvent,
     EventRef,
-    JoinData,
     JoinEvent,
     OutcomeName,
     Provenance,
     Reason,
+    Role,
+    Stage,
 )
 from streams.core.facts import Facts
-from streams.core.index import Index, Revision
+from streams.core.index import Index, Revision, Slot
 from streams.core.policy import VERDICTS, Document, Mode, Rule, path_of
 from streams.core.receipts import receipt
+from streams.core.sessions import Session
 
 SOURCE: Final = "doorward"
 
@@ -84,8 +88,32 @@ def evaluate(document: Document, subject: Subject, facts: Facts) -> Finding:
     return Finding(verdict, "default" if final is None else "rule", final)
 
 
+class Participant(Protocol):
+    """Who a decision is about: a join's data, normalised, or a session."""
+
+    @property
+    def role(self) -> Role | None:
+        """Never None once normalised."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """Never None once normalised."""
+
+    @property
+    def account(self) -> str:
+        """Whose meeting it is."""
+
+    @property
+    def meeting(self) -> str:
+        """Its id."""
+
+    @property
+    def participation(self) -> str:
+        """Its id."""
+
+
 def judge(
-    index: Index, data: JoinData, facts: Facts, at: int, *, rosters: bool = False
+    index: Index, data: Participant, facts: Facts, at: int, *, rosters: bool = False
 ) -> tuple[Judgement, Judgement | None]:
     """The join's judgement, and the one of documents in report mode where any applies.
 
@@ -97,8 +125,15 @@ def judge(
         rosters: whether service documents and ones signed on the owner's behalf are reported on too. A worker does
             not (ruling 34): it would publish who is where; offline the joins are the reader's own.
     """
+    return judge_by(index.reaching(data.account, data.meeting), data, facts, at, rosters=rosters)
+
+
+def judge_by(
+    slots: Sequence[Slot], data: Participant, facts: Facts, at: int, *, rosters: bool = False
+) -> tuple[Judgement, Judgement | None]:
+    """The same for slots found already: those that reach the participation, in the index's order."""
     enforced, reported = _Strictest(), _Strictest()
-    for slot in index.reaching(data.account, data.meeting):
+    for slot in slots:
         revision = slot.in_force(at)
         if revision is None:
             continue
@@ -109,7 +144,7 @@ def judge(
     return enforced.judgement(), reported.judgement() if reported.policies else None
 
 
-def find(revision: Revision, data: JoinData, facts: Facts) -> Finding:
+def find(revision: Revision, data: Participant, facts: Facts) -> Finding:
     """What an accepted document says of a join, the charter's caps applied (ruling 13, 30)."""
     finding = evaluate(revision.document, data, facts)  # type: ignore[arg-type]  # normalised: role and stage are set
     if finding.verdict != charter.REMOVE:
@@ -152,30 +187,89 @@ def decision(
     mode: Mode,
     offset: int,
     at: int,
+    of: Participant | None = None,
 ) -> DecisionEvent:
-    """The decision event for a judgement.
+    """The decision event that answers a join or update.
 
     Args:
-        event: the join or update it answers.
+        event: what it answers.
         facts: what it was judged on.
         judgement: from ``judge``.
         provenance: what it was judged with.
         mode: which of the two judgements this is; part of the id.
-        offset: of the event in ``joins`` (offline: its line).
+        offset: in ``joins`` (offline: the line), of the participation's newest event.
         at: the instant it was decided at, ms since the epoch.
+        of: the session, where a late event is answered from it; the event's own data otherwise.
     """
-    data, word = event.data, VERDICTS[judgement.verdict]
-    id_ = decision_id(mode, data, ("event", event.source, event.id), word)
+    trigger = ("event", event.source, event.id)
+    whose: Participant = event.data if of is None else of
+    ref = EventRef(event.source, event.id)
+    return _decision(
+        whose,
+        facts,
+        judgement,
+        provenance,
+        mode=mode,
+        offset=offset,
+        at=at,
+        cause=event.cause,
+        trigger=trigger,
+        ref=ref,
+    )
+
+
+def decision_again(
+    session: Session,
+    facts: Facts,
+    judgement: Judgement,
+    provenance: Provenance,
+    *,
+    mode: Mode,
+    at: int,
+    cause: Cause,
+    trigger: tuple[str, ...],
+) -> DecisionEvent:
+    """The decision event for a live session decided again; it names the session's newest event."""
+    ref = EventRef(session.source, session.id)
+    return _decision(
+        session,
+        facts,
+        judgement,
+        provenance,
+        mode=mode,
+        offset=session.offset,
+        at=at,
+        cause=cause,
+        trigger=trigger,
+        ref=ref,
+    )
+
+
+def _decision(
+    whose: Participant,
+    facts: Facts,
+    judgement: Judgement,
+    provenance: Provenance,
+    *,
+    mode: Mode,
+    offset: int,
+    at: int,
+    cause: Cause,
+    trigger: tuple[str, ...],
+    ref: EventRef,
+) -> DecisionEvent:
+    word = VERDICTS[judgement.verdict]
+    id_ = decision_id(mode, whose, trigger, word)
     time = instants.render(at)
     body = DecisionData(
-        meeting=data.meeting,
-        account=data.account,
-        participation=data.participation,
-        stage=data.stage or "live",
+        meeting=whose.meeting,
+        account=whose.account,
+        participation=whose.participation,
+        stage=whose.stage or "live",
         verdict=word,
-        cause=event.cause,
-        event=EventRef(event.source, event.id),
-        reason=reason(judgement, data, facts),
+        cause=cause,
+        event=ref,
+        reason=reason(judgement, whose, facts),
         policies=judgement.policies,
         policy_offset=provenance.policy_offset,
         geo_build=provenance.geo_build,
@@ -184,16 +278,17 @@ def decision(
         engine=provenance.engine,
     )
     if judgement.verdict == charter.REMOVE and judgement.revision is not None and judgement.finding is not None:
-        body.receipt = receipt(id_, judgement.revision, judgement.finding.rule, data.stage, provenance.contest)
-    subject = path_of(data.account, data.meeting, data.participation)
+        body.receipt = receipt(id_, judgement.revision, judgement.finding.rule, whose.stage, provenance.contest)
+    subject = path_of(whose.account, whose.meeting, whose.participation)
     return DecisionEvent("1.0", DECISION_TYPES[word], SOURCE, id_, time, subject, body)
 
 
-def decision_id(mode: Mode, data: JoinData, trigger: tuple[str, ...], verdict: str) -> str:
+def decision_id(mode: Mode, data: Participant, trigger: tuple[str, ...], verdict: str) -> str:
     """BLAKE2b-128, in hex, over mode, account, meeting, participation, the trigger's parts and the verdict.
 
     Each is UTF-8 behind its length as four bytes, big-endian, so that no two lists of parts share an encoding
-    (ruling 23). The trigger of a join or update is ``event``, its source and its id.
+    (ruling 23). The trigger of a join or update is ``event``, its source and its id; of a session decided again see
+    ``streams.core.sweep``.
     """
     hasher = blake2b(digest_size=16)
     for part in (mode, data.account, data.meeting, data.participation, *trigger, verdict):
@@ -202,7 +297,7 @@ def decision_id(mode: Mode, data: JoinData, trigger: tuple[str, ...], verdict: s
     return hasher.hexdigest()
 
 
-def reason(judgement: Judgement, data: JoinData, facts: Facts) -> Reason | None:
+def reason(judgement: Judgement, data: Participant, facts: Facts) -> Reason | None:
     """Why; None for an admit by default or without a document (ruling 22)."""
     finding, revision = judgement.finding, judgement.revision
     if finding is None or revision is None:
@@ -226,7 +321,7 @@ def is_roster(revision: Revision) -> bool:
     return revision.document.scope == "service" or revision.on_behalf
 
 
-def matched(finding: Finding, revision: Revision, data: JoinData, facts: Facts) -> dict[str, object]:
+def matched(finding: Finding, revision: Revision, data: Participant, facts: Facts) -> dict[str, object]:
     """The facts that the deciding rule named, null where not known; for ``network`` only ``true``.
 
     Empty for outcomes other than ``rule``, and for what a service document, or one signed on the owner's behalf,

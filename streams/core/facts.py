@@ -90,7 +90,7 @@ class Vocabulary:
         return self._of_country.get(country, frozenset())
 
 
-class Facts(msgspec.Struct, frozen=True, gc=False):
+class Facts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What enrichment knows of one address.
 
     Attributes:

@@ -47,13 +47,14 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 class Slot:
     """One path and its revisions."""
 
-    __slots__ = ("_current", "_from", "_until", "path", "revisions")
+    __slots__ = ("_current", "_from", "_until", "path", "reads_addresses", "revisions")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.revisions: list[Revision] = []  # highest first
         self._current: Revision | None = None
         self._from = self._until = 0  # an empty span: nothing worked out yet
+        self.reads_addresses = False  # whether any revision ever named a network
 
     def put(self, new: Revision) -> bool:
         """Add a revision; False for a repeat. Raises Conflict."""
@@ -69,6 +70,7 @@ class Slot:
         else:
             self.revisions.append(new)
         self._from = self._until = 0
+        self.reads_addresses = self.reads_addresses or new.document.reads_addresses
         return True
 
     def in_force(self, at: int) -> Revision | None:
@@ -76,6 +78,32 @@ class Slot:
         if not self._from <= at < self._until:
             self._work_out(at)
         return self._current
+
+    def edges(self) -> Iterator[int]:
+        """The instants (ms) at which a window of any revision opens or closes."""
+        for revision in self.revisions:
+            document = revision.document
+            if not document.retracted:
+                yield from (edge for edge in (document.not_before, document.not_after) if edge is not None)
+
+    def news(self, at: int, *, offset: int, since: int) -> tuple[int, int | None, int] | None:
+        """What last changed this slot's answer for somebody who knew the log up to an offset, at an instant (ms).
+
+        Returns:
+            When it changed, the window's edge if one did it (else None), and the offset of the revision; None where
+            the slot has nothing new to say.
+        """
+        for revision in self.revisions:  # highest first: the first whose window has come has the say
+            document, edge = revision.document, None
+            if not document.retracted:
+                if document.not_before is not None and at < document.not_before:
+                    continue
+                closed = document.not_after is not None and document.not_after <= at
+                edge = document.not_after if closed else document.not_before
+            if edge is not None and edge > max(since, revision.appended_at):
+                return edge, edge, revision.offset
+            return (revision.appended_at, None, revision.offset) if revision.offset > offset else None
+        return None
 
     def _work_out(self, at: int) -> None:
         """Find the revision in force and the span of time around ``at`` for which that answer holds."""

@@ -114,6 +114,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     retracted: bool = False
 
     @property
+    def reads_addresses(self) -> bool:
+        """Whether any rule looks at the address itself."""
+        return any(condition.field == "network" for rule in self.rules for condition in rule.conditions)
+
+    @property
     def can_remove(self) -> bool:
         """Whether any way through the document ends in ``remove``."""
         remove = VERDICTS.index("remove")

@@ -1,8 +1,9 @@
 """What is said on ``policies.status``, as msgspec Structs: the only source of its schemas.
 
 CloudEvents 1.0, told apart by ``type``: whether a record of the policy log was accepted or rejected, how far each
-worker has got, and which keys and geo files are in use. ``subject`` is the document's path, the worker, the digest
-of the trust set or the geo build. Like all of the core this asks no clock: times come in.
+worker has got and what that changed on live calls, which keys and geo files are in use, and which geo files were
+offered and not taken. ``subject`` is the document's path, the worker, the digest of the trust set or the geo build.
+Like all of the core this asks no clock: times come in.
 
 An id is made of what the event says, never drawn: saying the same again is the same event. It is BLAKE2b-128 in hex
 over the type and the named fields, each as UTF-8 with its length in bytes as 8 big-endian bytes before it.
@@ -10,7 +11,7 @@ over the type and the named fields, each as UTF-8 with its length in bytes as 8 
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +24,8 @@ REJECTED: Final = "doorward.policy.rejected.v1"
 APPLIED: Final = "doorward.policy.applied.v1"
 TRUST: Final = "doorward.trust.announced.v1"
 GEO: Final = "doorward.geo.announced.v1"
+GEO_HELD: Final = "doorward.geo.held.v1"
+GEO_REFUSED: Final = "doorward.geo.refused.v1"
 SOURCE: Final = "doorward"
 MOST_PROBLEMS: Final = 50
 """Told of one rejected record; the rest is counted."""
@@ -67,8 +70,56 @@ class RejectedData(msgspec.Struct, kw_only=True, frozen=True):
     problems: list[Problem]
 
 
+class Trial(msgspec.Struct, kw_only=True, frozen=True):
+    """What a document in report mode would do to the live sessions it reaches, on this worker.
+
+    Of a service document, and of one signed on an owner's behalf, no count is told that is below 10 or from which
+    such a count could be worked out (ruling 34): it is null, and ``remove`` is told as ``sessions`` less 10 where
+    fewer than 10 sessions get another verdict. ``core.trials`` makes these.
+
+    Attributes:
+        sessions: live sessions that it reaches.
+        admit: of these it admits.
+        alert: of these it flags.
+        remove: of these it removes.
+        would_alert: it flags them, and they are admitted now.
+        would_remove: it removes them, and they are not removed now.
+        meetings: in how many meetings ``would_remove`` falls.
+    """
+
+    path: str
+    revision: int
+    sessions: int | None
+    admit: int | None
+    alert: int | None
+    remove: int | None
+    would_alert: int | None
+    would_remove: int | None
+    meetings: int | None
+
+
+class Sweep(msgspec.Struct, kw_only=True, frozen=True):
+    """The live sessions of a worker that were decided again, and what changed.
+
+    Attributes:
+        sessions: live sessions on this worker's partitions.
+        decided: of these were decided again.
+        admit: verdicts that changed to admit.
+        alert: verdicts that changed to alert.
+        remove: verdicts that changed to remove.
+        trials: one for each document in report mode that this worker took up with this sweep.
+    """
+
+    sessions: int
+    decided: int
+    admit: int
+    alert: int
+    remove: int
+    trials: list[Trial] = []
+
+
 class AppliedData(msgspec.Struct, kw_only=True, frozen=True):
-    """A worker decides by the policy log up to an offset.
+    """A worker decides by the policy log up to an offset. Said once for an offset, when the sweep it caused is done.
 
     Attributes:
         worker: its id, which is its client id in the consumer group.
@@ -77,8 +128,10 @@ class AppliedData(msgspec.Struct, kw_only=True, frozen=True):
         documents: how many paths are in the index.
         appended_at: when the log took in the record at ``offset``, ms since the epoch; null for an empty log.
         applied_at: ms since the epoch.
-        timings: step to seconds.
-        sweep: how many live sessions were decided again; null where none were.
+        timings: step to seconds. `judge`: verifying the records; `in_force`: from the append until new joins are
+            decided by it; `swept`: from then until the last changed verdict was acknowledged; `start`: reading the
+            whole log, at a worker's start.
+        sweep: what was decided again; null where no session had to be.
     """
 
     worker: str
@@ -88,7 +141,7 @@ class AppliedData(msgspec.Struct, kw_only=True, frozen=True):
     appended_at: int | None
     applied_at: int
     timings: dict[str, float]
-    sweep: dict[str, Any] | None = None
+    sweep: Sweep | None = None
 
 
 class AnnouncedKey(msgspec.Struct, kw_only=True, frozen=True):
@@ -120,6 +173,42 @@ class GeoData(msgspec.Struct, kw_only=True, frozen=True):
 
     build: str
     files: list[GeoFile]
+
+
+class GeoHeldData(msgspec.Struct, kw_only=True, frozen=True):
+    """Geo files that a worker did not take up, because they would change too many live verdicts at once.
+
+    Attributes:
+        build: the build offered.
+        in_use: the build that decisions go on naming.
+        worker: which worker holds it back.
+        sessions: live sessions on its partitions.
+        changed: of these would get another verdict.
+        share: ``changed`` of ``sessions``, 0 to 1.
+        limit: the greatest share that is taken up, 0 to 1.
+    """
+
+    build: str
+    in_use: str
+    worker: str
+    sessions: int
+    changed: int
+    share: float
+    limit: float
+
+
+class GeoRefusedData(msgspec.Struct, kw_only=True, frozen=True):
+    """Geo files that a worker cannot use.
+
+    Attributes:
+        worker: which worker refuses them.
+        reason: why, in one line.
+        in_use: the build that decisions go on naming.
+    """
+
+    worker: str
+    reason: str
+    in_use: str
 
 
 class _Envelope(msgspec.Struct, kw_only=True, frozen=True, tag_field="type"):
@@ -160,7 +249,21 @@ class GeoEvent(_Envelope, tag=GEO, kw_only=True, frozen=True):
     data: GeoData
 
 
-StatusEvent: TypeAlias = AcceptedEvent | RejectedEvent | AppliedEvent | TrustEvent | GeoEvent
+class GeoHeldEvent(_Envelope, tag=GEO_HELD, kw_only=True, frozen=True):
+    """New geo files were held back: they would change the verdict of too many live sessions."""
+
+    data: GeoHeldData
+
+
+class GeoRefusedEvent(_Envelope, tag=GEO_REFUSED, kw_only=True, frozen=True):
+    """New geo files were refused: they cannot be used."""
+
+    data: GeoRefusedData
+
+
+StatusEvent: TypeAlias = (
+    AcceptedEvent | RejectedEvent | AppliedEvent | TrustEvent | GeoEvent | GeoHeldEvent | GeoRefusedEvent
+)
 
 _decode: Callable[[bytes], StatusEvent] = msgspec.json.Decoder(StatusEvent).decode
 _encoder = msgspec.json.Encoder()
@@ -236,7 +339,22 @@ def geo_announced(build: str, files: Sequence[GeoFile], at: int) -> GeoEvent:
     return GeoEvent(id=identity, time=instants.render(at), subject=build, data=data)
 
 
-def _identity(*parts: str | int) -> str:
+def geo_held(data: GeoHeldData, at: int) -> GeoHeldEvent:
+    """Say that a worker held new geo files back, at an instant in ms."""
+    counts = (data.sessions, data.changed, data.limit)
+    identity = _identity(GEO_HELD, data.worker, data.build, data.in_use, *counts)
+    return GeoHeldEvent(id=identity, time=instants.render(at), subject=data.build, data=data)
+
+
+def geo_refused(worker: str, reason: str, in_use: str, at: int) -> GeoRefusedEvent:
+    """Say that a worker cannot use new geo files, at an instant in ms. The reason is cut and put on one line."""
+    reason = _cut(" ".join(reason.split()), LONGEST_MESSAGE)
+    data = GeoRefusedData(worker=worker, reason=reason, in_use=in_use)
+    identity = _identity(GEO_REFUSED, worker, reason, in_use)
+    return GeoRefusedEvent(id=identity, time=instants.render(at), subject=worker, data=data)
+
+
+def _identity(*parts: str | float) -> str:
     digest = blake2b(digest_size=16)
     for part in parts:
         encoded = str(part).encode()

@@ -23,10 +23,15 @@ from streams.adapters.geo import Geo, shipped
 from streams.adapters.iso import vocabulary
 from streams.adapters.policylog import Offer, Push
 from streams.agents.decider import Answer, Decider
-from streams.core.events import LeaveEvent, Provenance
+from streams.core.charter import REMOVE
+from streams.core.decide import decision_again, judge_by
+from streams.core.events import Cause, LeaveEvent, Provenance
 from streams.core.index import Index
+from streams.core.policy import VERDICTS, Mode, Verdict
+from streams.core.sessions import begin
+from streams.core.sweep import decide_again
 from streams.dev.authority import AUDIENCE
-from streams.dev.load import Client, Ledger, Place, percentile
+from streams.dev.load import ANSWERS, Client, Ledger, Place, percentile
 from streams.dev.sandbox import GROUP, PUSH_SECONDS, Sandbox, rejections
 from streams.dev.traffic import Addresses, Traffic
 from streams.wire import cloudevents, signed
@@ -101,6 +106,7 @@ class Summary:
     reports: int
     repeats: int
     unanswered: int
+    later: int
     checked: int
     different: int
     p50_ms: float
@@ -175,6 +181,7 @@ def _summary(ledger: Ledger, progress: Progress, checked: int, different: int, p
         reports=sum(map(len, ledger.reports.values())),
         repeats=sum(len(made) - 1 for made in ledger.decisions.values()),
         unanswered=len(ledger.missing()),
+        later=sum(map(len, ledger.later.values())),
         checked=checked,
         different=different,
         p50_ms=percentile(latencies, 0.5) * 1000,
@@ -190,6 +197,8 @@ def _summary(ledger: Ledger, progress: Progress, checked: int, different: int, p
 class _Named(msgspec.Struct):
     """What a decision names of how it was made."""
 
+    verdict: Verdict
+    cause: Cause
     policy_offset: int
     geo_build: str
     order: list[int]
@@ -209,9 +218,11 @@ async def check(sandbox: Sandbox, ledger: Ledger) -> tuple[int, int, list[str]]:
         Decisions checked (report mode not counted), answers that differ, and the first few differences in words.
     """
     offline = _Offline(sandbox, await _policy_log(sandbox.bootstrap), Geo.open([shipped()], vocabulary()))
+    said: list[tuple[Place, bytes, Mode]]
     said = [(place, value, "enforce") for place, values in ledger.decisions.items() for value, _ in values]
     checked = len(said)
     said += [(place, value, "report") for place, values in ledger.reports.items() for value in values]
+    said += [(place, value, mode) for place, values in ledger.later.items() for mode, value in values]
     made = sorted(
         ((_named(value).data, place, mode, value) for place, value, mode in said),
         key=lambda each: (each[0].policy_offset, each[1], each[2]),
@@ -227,13 +238,16 @@ async def check(sandbox: Sandbox, ledger: Ledger) -> tuple[int, int, list[str]]:
     return checked, different, problems
 
 
-def _compare(offline: "_Offline", ledger: Ledger, named: _Named, place: Place, mode: str, value: bytes) -> str | None:
+def _compare(offline: "_Offline", ledger: Ledger, named: _Named, place: Place, mode: Mode, value: bytes) -> str | None:
     """What is wrong with one decision that was read; None if nothing."""
     if place not in ledger.sent:
         return "a decision for a record that was never sent"
     event = cloudevents.decode(ledger.sent[place][0].value)
     if isinstance(event, LeaveEvent):
         return "a decision for a leave"
+    if named.cause not in ANSWERS or _is_reminder(ledger, place, mode, value):
+        wanted = offline.answer_again(event, named, mode, _before(ledger, place, named))
+        return None if value in wanted else f"offline it is one of {wanted!r}; it was {value!r}"
     answer = offline.answer(event, named)
     again = answer.decision if mode == "enforce" else answer.report
     if again is None:
@@ -243,6 +257,25 @@ def _compare(offline: "_Offline", ledger: Ledger, named: _Named, place: Place, m
     if mode == "enforce" and answer.report is not None and place not in ledger.reports:
         return f"no decision in report mode; offline it is {answer.report.data.verdict}"
     return None
+
+
+def _before(ledger: Ledger, place: Place, named: _Named) -> dict[str, _Named]:
+    """By mode, what was last said of a record's participation before a decision."""
+    said: list[tuple[Mode, bytes]] = [("enforce", value) for value, _ in ledger.decisions.get(place, [])]
+    said += [("report", value) for value in ledger.reports.get(place, [])]
+    said += ledger.later.get(place, [])
+    last: dict[str, _Named] = {}
+    for mode, value in said:
+        other = _named(value).data
+        if other.order < named.order and (mode not in last or last[mode].order < other.order):
+            last[mode] = other
+    return last
+
+
+def _is_reminder(ledger: Ledger, place: Place, mode: str, value: bytes) -> bool:
+    """Whether a removal that answered a record is said again: another id, where a repeat has the same."""
+    others = [other for other, _ in ledger.decisions.get(place, []) if mode == "enforce"]
+    return len(others) > 1 and _named(value).data.order > min(_named(other).data.order for other in others)
 
 
 class _Offline:
@@ -256,13 +289,43 @@ class _Offline:
         self._decider = Decider(Index(), geography.facts, provenance)
 
     def answer(self, event: Any, named: _Named) -> Answer:
+        return self._decider_at(named).answer(event, named.order[0], named.order[3])
+
+    def answer_again(self, event: Any, named: _Named, mode: Mode, before: dict[str, _Named]) -> list[bytes]:
+        """What may be said of the session of an event, given what was said of it before: a change, or a reminder."""
+        decider = self._decider_at(named)
+        facts, _ = decider.look_up(event.data.address)
+        session = begin(event, facts, None, named.order[0], decider.provenance.geo_build)
+        words = [VERDICTS.index(before[each].verdict) if each in before else 0 for each in ("enforce", "report")]
+        session.verdict, session.reported = words
+        last = max(before.values(), key=lambda each: each.order)
+        session.policy_offset, session.decided_at = last.order[1], last.order[3]
+        at, slots = named.order[3], decider.index.reaching(session.account, session.meeting)
+        wanted = []
+        change = decide_again(session, slots, facts, decider.provenance, at)
+        if change is not None and (judgement := change.enforced if mode == "enforce" else change.reported) is not None:
+            wanted.append((judgement, *change.trigger))
+        if mode == "enforce" and session.verdict == REMOVE:
+            judgement, _ = judge_by(slots, session, facts, at)
+            wanted += [(judgement, before[mode].cause, ("reminder", str(number))) for number in range(1, 20)]
+        return [
+            cloudevents.encode(
+                decision_again(
+                    session, facts, judgement, decider.provenance, mode=mode, at=at, cause=cause, trigger=trigger
+                )
+            )
+            for judgement, cause, trigger in wanted
+        ]
+
+    def _decider_at(self, named: _Named) -> Decider:
+        """The decider as it was at an offset of the policy log."""
         decider = self._decider
         while self._next < len(self._log) and self._log[self._next].offset <= named.policy_offset:
             self._take(self._log[self._next])
             self._next += 1
         if decider.provenance.policy_offset != named.policy_offset:
             decider.provenance = msgspec.structs.replace(decider.provenance, policy_offset=named.policy_offset)
-        return decider.answer(event, named.order[0], named.order[3])
+        return decider
 
     def _take(self, record: Any) -> None:
         index = self._decider.index

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from streams.core import instants
+from streams.core.policy import Mode
 from streams.dev.traffic import Made, Traffic
 
 TICK_SECONDS: Final = 0.005
@@ -30,9 +31,14 @@ Place = tuple[int, int]
 """(partition, offset) in ``joins``."""
 
 
+ANSWERS: Final = ("join", "update")
+"""Causes of decisions that answer a record; the others come while the call is live."""
+
+
 class _Data(msgspec.Struct):
     verdict: str
     order: list[int]
+    cause: str
 
 
 class _Decision(msgspec.Struct):
@@ -57,6 +63,7 @@ class Ledger:
         recent: of the latest decisions, when each was known to be of ours and its seconds from sending to reading.
         in_flight: records handed to the producer and not acknowledged.
         reports: place to every report-mode decision that came.
+        later: of each record, mode and bytes of what was said because a rule, the clock or the geography changed.
         failed: why records could not be sent, to how many.
         offered: joins that came due and were handed over, with what goes along with them.
         seconds: how long sending took, to the last acknowledgement; 0 while it goes on.
@@ -70,6 +77,7 @@ class Ledger:
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=20_000))
     in_flight: int = 0
     reports: dict[Place, list[bytes]] = field(default_factory=dict)
+    later: dict[Place, list[tuple[Mode, bytes]]] = field(default_factory=dict)
     failed: Counter[str] = field(default_factory=Counter)
     offered: int = 0
     seconds: float = 0.0
@@ -216,11 +224,19 @@ class Client:
                 if partition.topic == "decisions":
                     for record in records:
                         data = _peek(record.value).data
-                        ledger.note_decision((record.partition, data.order[0]), data.verdict, record.value, now)
+                        place = (record.partition, data.order[0])
+                        if data.cause in ANSWERS:
+                            ledger.note_decision(place, data.verdict, record.value, now)
+                        else:
+                            ledger.later.setdefault(place, []).append(("enforce", record.value))
                 elif partition.topic == "decisions.report":
                     for record in records:
-                        place = (record.partition, _peek(record.value).data.order[0])
-                        ledger.reports.setdefault(place, []).append(record.value)
+                        data = _peek(record.value).data
+                        place = (record.partition, data.order[0])
+                        if data.cause in ANSWERS:
+                            ledger.reports.setdefault(place, []).append(record.value)
+                        else:
+                            ledger.later.setdefault(place, []).append(("report", record.value))
                 else:
                     for record in records:
                         headers = dict(record.headers)

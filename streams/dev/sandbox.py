@@ -5,7 +5,7 @@
         print(sandbox.ready())
 
 Everything runs on loopback, below one data folder, and ends with us however we end (``guardian``). Keys are made on
-the spot (``authority``). None of it is meant to be kept.
+the spot: those that sign (``authority``) and one that seals addresses. None of it is meant to be kept.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from typing import Any, Self
 
 from streams.adapters import topics
 from streams.adapters.policylog import Offer, Push, push
+from streams.adapters.seal import Sealer, SealUnavailable, new_key
 from streams.dev.authority import AUDIENCE, establish
 from streams.dev.guardian import Guarded
 from streams.dev.kafka import EmbeddedKafka
@@ -177,7 +178,7 @@ class Sandbox:
 
     Raises:
         KafkaUnavailable: Kafka cannot be fetched or started.
-        SandboxFailed: a worker does not get ready.
+        SandboxFailed: a worker does not get ready, or the kept sealing key is none.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class Sandbox:
             **{k: v for k, v in os.environ.items() if not k.startswith("DOORWARD_")},
             "DOORWARD_TRUST": str(self.authority.trust.resolve()),
             "DOORWARD_AUDIENCE": AUDIENCE,
+            "DOORWARD_SEAL_KEYS": str(_sealing_key(self.data / "keys" / "seal.jwk.json").resolve()),
             "DOORWARD_GEO": os.pathsep.join(str(path.resolve()) for path in geo),
             **(environment or {}),
         }
@@ -303,6 +305,18 @@ class Sandbox:
         if self._keeper is not None:
             self._keeper.release()
             self._keeper.wait()
+
+
+def _sealing_key(file: Path) -> Path:
+    """The sealing key of a kept sandbox, whose sessions are sealed with it, or a new one. Raises SandboxFailed."""
+    try:
+        if file.exists():
+            Sealer.read([file])
+        else:
+            new_key(file)
+    except SealUnavailable as exc:
+        raise SandboxFailed(str(exc)) from None
+    return file
 
 
 def _free_port() -> int:

@@ -18,15 +18,19 @@ survive a bad record must answer for it inside the `with` block.
 
 import logging
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Any, Final, cast
 
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from faust.channels import Channel
+from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Producer
 
-from streams.runtime.source import Chunk, Lease, Source
+from streams.runtime.recovery import Replay
+from streams.runtime.source import Assigned, Chunk, Lease, Source, nothing_to_load
+from streams.runtime.tables import ChunkedTable, changelogs
 from streams.runtime.transport import Consumer, FetchSettings, Transport
 from streams.runtime.watchdog import Vitals, Watchdog, exit_later, exit_now
 
@@ -83,7 +87,7 @@ class ChunkedApp(faust.App):
         group: str,
         *,
         sources: Collection[str],
-        assigned: Callable[[Collection[TopicPartition]], None] = lambda partitions: None,
+        assigned: Assigned = nothing_to_load,
         forgotten: Callable[[], None] = lambda: None,
         fetch: FetchSettings = FetchSettings(),  # noqa: B008 - frozen
         patience: float = 60.0,
@@ -106,6 +110,30 @@ class ChunkedApp(faust.App):
     def batches(self) -> AIOKafkaProducer:
         """The started producer, for `Outbox`. Faust's own send costs ten times as much and hides failures."""
         return cast("Producer", self.producer)._producer
+
+    def chunked_table(self, name: str, *, partitions: int, changelog: str, delete_retention: float) -> ChunkedTable:
+        """Make a table (see `tables`), before the application starts.
+
+        Args:
+            name: Its name, and that of its local folders.
+            partitions: As many as the source topics and the changelog have.
+            changelog: Name of its topic, which exists and is compacted.
+            delete_retention: Seconds for which that topic keeps tombstones (`delete.retention.ms`).
+        """
+        table = ChunkedTable(
+            self,
+            name=name,
+            partitions=partitions,
+            changelog=changelog,
+            delete_retention=delete_retention,
+            beacon=self.tables.beacon,
+        )
+        return cast("ChunkedTable", self.tables.add(table))
+
+    @cached_property
+    def replay(self) -> Replay:
+        """Recovers the chunked tables; made once they all are."""
+        return Replay(changelogs(self.tables.values()), cast("TableManager", self.tables).recovery)
 
     async def on_started(self) -> None:
         """Start the watchdog once everything else runs."""

@@ -83,7 +83,6 @@ def faust_options(
     session_timeout: float = 6.0,
     max_poll_interval: float = 120.0,
     offset_reset: str = "earliest",
-    store: str = "memory://",
     standby_replicas: int = 0,
     credentials: CredentialsT | None = None,
 ) -> dict[str, Any]:
@@ -98,8 +97,7 @@ def faust_options(
         max_poll_interval: Seconds without a poll until a worker leaves the group of its own. Above the watchdog's
             patience, which is the sharper of the two.
         offset_reset: Where a partition without a committed offset begins: `earliest` or `latest`.
-        store: Faust's table store.
-        standby_replicas: Faust's `table_standby_replicas`.
+        standby_replicas: How many other workers keep a copy of each partition of a table, ready to take it on.
         credentials: Faust's credentials object for SASL or TLS, used by its consumer and its producer.
     """
     return {
@@ -107,7 +105,6 @@ def faust_options(
         "broker_client_id": client_id,
         "broker_credentials": credentials,
         "datadir": data_dir,
-        "store": store,
         "table_standby_replicas": standby_replicas,
         # Its web server listens on every interface, without a login, and would serve our tables.
         "web_enabled": False,
@@ -124,6 +121,8 @@ def faust_options(
         "broker_request_timeout": max(30.0, session_timeout),
         # A crash repeats what was finished since the last commit; a commit costs the broker one small record.
         "broker_commit_interval": 0.5,
+        # Waiting for more workers to join would only keep the streams paused.
+        "stream_recovery_delay": 0.0,
         # A group leader that rejoins a broker just back from a crash may know no topics yet, and then assigns nothing
         # to anyone. It tries again when its metadata changes: by default within five minutes.
         "consumer_metadata_max_age_ms": METADATA_MAX_AGE_MS,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -38,6 +39,20 @@ class RecordTooLargeError(Exception):
         self.partition = partition
         self.size = size
         self.limit = limit
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """What was acknowledged.
+
+    Attributes:
+        records: How many, by topic.
+        batches: By partition, the offset of its first record and the number of records of each batch, in the order of
+            their offsets.
+    """
+
+    records: Counter[str] = field(default_factory=Counter)
+    batches: dict[TopicPartition, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 class Outbox:
@@ -95,7 +110,7 @@ class Outbox:
         self._open.clear()
         self._full.clear()
 
-    async def send(self, check: Callable[[], None]) -> Counter[str]:
+    async def send(self, check: Callable[[], None]) -> Acks:
         """Send what was added and wait until all in-sync replicas have it. The outbox is empty afterwards.
 
         Blocks while a partition has no leader or too few replicas: no room means wait. Each try is preceded by `check`.
@@ -104,26 +119,24 @@ class Outbox:
             check: Raises when nothing may be written any more; `Chunk.check`.
 
         Returns:
-            Records sent, by topic.
+            What was sent, and where it lies.
 
         Raises:
             KafkaError: Refused for good, once every batch has its outcome. Some of the records may have been written.
         """
         batches = [*self._full, *((TopicPartition(*place), builder) for place, builder in self._open.items())]
         self.clear()
-        sent: Counter[str] = Counter()
-        for partition, builder in batches:
-            sent[partition.topic] += builder.record_count()
+        acks = Acks()
         while batches:
             check()
-            batches = await self._attempt(batches)
+            batches = await self._attempt(batches, acks)
             if batches:
                 log.warning("%d batches not acknowledged; sending them again", len(batches))
                 await asyncio.sleep(RETRY_SECONDS)
-        return sent
+        return acks
 
-    async def _attempt(self, batches: list[tuple[TopicPartition, Any]]) -> list[tuple[TopicPartition, Any]]:
-        """Send each batch once; returns those that may be tried again."""
+    async def _attempt(self, batches: list[tuple[TopicPartition, Any]], acks: Acks) -> list[tuple[TopicPartition, Any]]:
+        """Send each batch once and note what was acknowledged; returns those that may be tried again."""
         pending: list[asyncio.Future[Any]] = []
         refused: dict[TopicPartition, asyncio.Future[Any]] = {}
         for partition, builder in batches:
@@ -144,4 +157,8 @@ class Outbox:
                 again.append(batch)
             elif isinstance(outcome, BaseException):
                 raise outcome
+            else:
+                partition, builder = batch
+                acks.records[partition.topic] += builder.record_count()
+                acks.batches.setdefault(partition, []).append((outcome.offset, builder.record_count()))
         return again

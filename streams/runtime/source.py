@@ -11,6 +11,9 @@
                     ...
                 await outbox.send(chunk.check)      # returns when every output is acknowledged
 
+An *empty chunk* is a turn for work that is not records (`Source.ask_turn`): the agent does it between chunks, so that
+nothing else changes meanwhile, and under the same rules.
+
 One chunk is in hand and one more may wait; a poll that would bring a third waits itself (the gate). The agent pulls:
 there is no queue in between that Faust could clear, so a chunk can't be lost on the way. All of this runs on the main
 event loop; only the `Lease` is written by the consumer's thread.
@@ -18,11 +21,11 @@ event loop; only the `Lease` is written by the consumer's thread.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from aiokafka.structs import TopicPartition
 
@@ -35,6 +38,17 @@ DRAIN_SECONDS: Final = 5.0
 
 LEASE_POLL_SECONDS: Final = 0.05
 """How often a waiting chunk looks whether the lease is back."""
+
+
+LOADING_SECONDS: Final = 0.5
+"""How often we show the group that we are alive while the application takes partitions on."""
+
+
+Assigned: TypeAlias = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+async def nothing_to_load(partitions: Collection[TopicPartition]) -> None:
+    """An `assigned` for applications that keep no state."""
 
 
 class FencedError(Exception):
@@ -73,7 +87,7 @@ class Lease:
 
 
 class Chunk:
-    """What one poll returned of the source topics: the unit of work.
+    """What one poll returned of the source topics: the unit of work. Or nothing: a turn that was asked for.
 
     Attributes:
         parts: `{TopicPartition: [ConsumerRecord, ...]}`, each list in the order of its offsets and not empty.
@@ -148,15 +162,17 @@ class Source:
         lease: The group lease.
         lapsed: Called when a chunk's check finds the lease lapsed; must not return in production.
         failed: Called once when the agent failed with a chunk in hand.
-        assigned: Called with the partitions taken on, before their first record is handed on and not before the source
-            is open. Main loop; must be quick.
-        forgotten: Called after an epoch's last commit: state kept for its partitions must go. The first rebalance of a
-            process ends an epoch too, an empty one. Main loop; must be quick.
+        assigned: Awaited with the partitions taken on, before their first record is handed on and not before the source
+            is open; no chunk comes meanwhile. Main loop; it may take long if it awaits something now and then. It is
+            cancelled when the epoch ends. Its exceptions end the process.
+        forgotten: Called after an epoch's last commit, and after `assigned` was cancelled: state kept for its
+            partitions must go. The first rebalance of a process ends an epoch too, an empty one. Main loop; must be
+            quick.
 
     Attributes:
         positions: The bookkeeping.
         counts: What became of chunks.
-        progress_at: When a chunk was last finished, monotonic seconds.
+        progress_at: When a chunk, empty or not, was last finished, monotonic seconds.
         hand: The chunk the agent works on, if any.
         held: Whether the agent holds that chunk on purpose; see `Chunk.hold`.
     """
@@ -168,7 +184,7 @@ class Source:
         *,
         lapsed: Callable[[], None],
         failed: Callable[[], None] = lambda: None,
-        assigned: Callable[[Collection[TopicPartition]], None] = lambda partitions: None,
+        assigned: Assigned = nothing_to_load,
         forgotten: Callable[[], None] = lambda: None,
     ) -> None:
         self.topics = frozenset(topics)
@@ -180,6 +196,9 @@ class Source:
         self.is_open = False
         self.held = False
         self._waiting: Chunk | None = None
+        self._turn_asked = False
+        self._draining = False
+        self._loading: asyncio.Future[None] | None = None
         self._change = asyncio.Event()  # pulsed: set and cleared at once, which wakes everyone who waits just then
         self._lapsed = lapsed
         self._failed = failed
@@ -203,6 +222,18 @@ class Source:
         """Whether to fetch and hand on: open, and nothing held."""
         return self.is_open and not self.held
 
+    def ask_turn(self) -> None:
+        """Hand an empty chunk on as soon as none with records waits. Main loop.
+
+        It comes only while the source flows and owns partitions; an ask is kept until then, and several count once.
+        """
+        self._turn_asked = True
+        self._pulse()
+
+    @property
+    def _is_turn(self) -> bool:
+        return self._turn_asked and self.is_flowing and not self._draining and bool(self.positions.next)
+
     # For the agent's channel.
 
     async def take(self) -> Chunk | None:
@@ -216,14 +247,19 @@ class Source:
         """
         if self.hand is not None:
             raise RuntimeError("a chunk is still in hand: use `with chunk:`, one agent, concurrency 1")
-        if self._waiting is None:
+        # Even when turns are asked for all the time, the fetcher gets to run and its chunk goes first.
+        await asyncio.sleep(0)
+        if self._waiting is None and not self._is_turn:
             await self._change.wait()
-        if self._waiting is None:
+        if self._waiting is None and not self._is_turn:
             return None
         if not self.lease.holds():  # a paused process or an unreachable coordinator: hold, don't guess
             await asyncio.sleep(LEASE_POLL_SECONDS)
             return None
-        self.hand, self._waiting = self._waiting, None
+        if self._waiting is not None:
+            self.hand, self._waiting = self._waiting, None
+        else:
+            self.hand, self._turn_asked = Chunk(self, self.positions.epoch, {}, {}), False
         self._pulse()
         return self.hand
 
@@ -260,7 +296,7 @@ class Source:
         fenced = isinstance(exc, FencedError)
         if exc is None:
             if self.positions.finish(chunk.epoch, chunk.spans):
-                self.counts.chunks += 1
+                self.counts.chunks += bool(chunk.parts)
                 self.counts.records += len(chunk)
             else:
                 self.counts.stale += len(chunk)
@@ -283,11 +319,38 @@ class Source:
         while self._waiting is not None:
             await self._change.wait()
 
-    def begin(self, offsets: Mapping[TopicPartition, tuple[int, bool]]) -> None:
-        """Take partitions on, each at (offset, whether the broker holds it as committed)."""
+    async def begin(
+        self, offsets: Mapping[TopicPartition, tuple[int, bool]], stay: Callable[[], Awaitable[None]]
+    ) -> bool:
+        """Take partitions on, once the application has; see `assigned`.
+
+        Args:
+            offsets: By partition, where to begin and whether the broker holds that as committed.
+            stay: Shows the group that we are alive; called now and then.
+
+        Returns:
+            Whether they are ours now: False when the epoch ended meanwhile.
+        """
+        epoch = self.positions.epoch
+        self._loading = loading = asyncio.ensure_future(self._assigned(offsets.keys()))
+        try:
+            while not (await asyncio.wait([loading], timeout=LOADING_SECONDS))[0]:
+                await stay()
+        finally:
+            loading.cancel()
+            self._loading = None
+        if epoch != self.positions.epoch:
+            if not loading.cancelled() and loading.exception():
+                log.info("taking partitions on was overtaken by a rebalance: %r", loading.exception())
+            return False
+        if loading.cancelled() or loading.exception():
+            self.close()
+            self._failed()
+        loading.result()
         for partition, (offset, committed) in offsets.items():
             self.positions.start(partition, offset, committed=committed)
-        self._assigned(offsets.keys())
+        self._pulse()
+        return True
 
     def offer(self, records: Mapping[TopicPartition, list[Any]], log_ends: Mapping[TopicPartition, int]) -> None:
         """Hand on what a poll returned of partitions we own. Nothing may be waiting (see `wait_free`).
@@ -312,6 +375,7 @@ class Source:
 
     async def drain(self) -> None:
         """Start nothing new, and wait a while for the chunk in hand, so that it can still be committed."""
+        self._draining = True  # until the epoch ends, which is what follows unless the process does
         self._drop_waiting()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -324,6 +388,9 @@ class Source:
         """End the epoch (see `Positions.forget`)."""
         self.positions.forget()
         self._waiting = None
+        self._draining = False
+        if self._loading is not None:
+            self._loading.cancel()  # from here on nothing of it runs but its own clean-up
         self._pulse()
         self._forgotten()
 

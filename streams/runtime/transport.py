@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
@@ -37,6 +37,9 @@ IDLE_SECONDS = 0.05
 
 BEAT_SECONDS = 0.5
 """How often the consumer's thread shows that its loop turns."""
+
+POLL_ERRORS = IllegalStateError, AssertionError, KafkaTimeoutError
+"""What a call to the consumer's thread raises when we were rebalanced or cut off meanwhile."""
 
 Records: TypeAlias = Mapping[TopicPartition, list[Any]]
 
@@ -160,24 +163,38 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _start_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, bool]]:
         consumer = self._ensure_consumer()
-        first, last, committed = await asyncio.gather(
-            consumer.beginning_offsets(partitions),
-            consumer.end_offsets(partitions),
-            asyncio.gather(*map(consumer.committed, partitions)),
+        bounds, committed = await asyncio.gather(
+            self._bounds(partitions), asyncio.gather(*map(consumer.committed, partitions))
         )
-        begin_at = first if self.app.conf.consumer_auto_offset_reset == "earliest" else last
+        reset = 0 if self.app.conf.consumer_auto_offset_reset == "earliest" else 1
         offsets: dict[TopicPartition, tuple[int, bool]] = {}
         for partition, offset in zip(partitions, committed, strict=True):
-            if offset is not None and first[partition] <= offset <= last[partition]:
+            first, last = bounds[partition]
+            if offset is not None and first <= offset <= last:
                 offsets[partition] = offset, True
                 continue
+            begin_at = bounds[partition][reset]
             if offset is not None:
                 log.error(
                     "%s[%d]: the committed offset %d lies outside the log (%d to %d); reading from %d",
-                    *partition, offset, first[partition], last[partition], begin_at[partition],
+                    *partition, offset, first, last, begin_at,
                 )  # fmt: skip
-            offsets[partition] = begin_at[partition], False
+            offsets[partition] = begin_at, False
         return offsets
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset and end of each log. Main loop.
+
+        Raises:
+            KafkaError: No broker tells.
+        """
+        bounds: dict[TopicPartition, tuple[int, int]] = await self.call_thread(self._bounds, partitions)
+        return bounds
+
+    async def _bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        consumer = self._ensure_consumer()
+        first, last = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+        return {partition: (first[partition], last[partition]) for partition in partitions}
 
     async def fetch(self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]) -> Fetched:
         """Seek, then fetch what is there of `active` (not empty), waiting up to `patience` s for the first. Main loop.
@@ -248,22 +265,36 @@ class Consumer(driver.Consumer):
         """Subscribe to Faust's topics and the source's."""
         await super().subscribe({*topics, *self.source.topics})
 
+    async def _wait_next_records(
+        self,
+        timeout: float,  # noqa: ASYNC109 - Faust's signature
+    ) -> tuple[Any, Any]:
+        """Look again soon when every partition is paused, as all are for a moment after recovery; Faust waits 1 s."""
+        if self.flow_active and not self._get_active_partitions():
+            await asyncio.sleep(IDLE_SECONDS)
+            return {}, set()
+        return cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
+
     async def _getmany(
         self,
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 - Faust passes these by name
     ) -> dict[TopicPartition, list[Any]]:
-        """Poll, keep the source's records, return the others to Faust."""
+        """Poll, keep the source's records and those of chunked tables' changelogs, return the others to Faust."""
         await self.source.wait_free()
+        replay = self.app.replay
         # A copy: Faust empties the live set on revocation, and aiokafka reads an empty set as "all partitions".
         active = {TopicPartition(*tp) for tp in active_partitions or ()}
         mine = {partition for partition in active if partition.topic in self.source.topics}
         if not self.source.is_flowing:
             active -= mine
             mine = set()
+        active = {partition for partition in active if partition.topic not in replay.topics or replay.is_due(partition)}
         if not self.flow_active or not active:
             await asyncio.sleep(IDLE_SECONDS)
             await self._thread.stay()
+            return {}
+        if not await self._take_on(mine):
             return {}
         records = await self._poll(active, mine, patience=timeout)
         ours = {
@@ -273,36 +304,68 @@ class Consumer(driver.Consumer):
             self._offer(ours)
         return records
 
+    async def _take_on(self, mine: set[TopicPartition]) -> bool:
+        """Begin the source partitions that are new in this epoch; returns whether to go on and fetch.
+
+        Raises:
+            Exception: From the application, which could not take them on; the process ends.
+        """
+        positions = self.source.positions
+        epoch = positions.epoch
+        fresh = mine - positions.next.keys()
+        if not fresh:
+            return True
+        try:
+            offsets = await self._thread.start_offsets(fresh)
+        except POLL_ERRORS as exc:
+            log.info("taking partitions on was given up: %r", exc)
+            await asyncio.sleep(IDLE_SECONDS)
+            return False
+        return positions.epoch == epoch and await self.source.begin(offsets, self._thread.stay)
+
     async def _poll(
         self, active: set[TopicPartition], mine: set[TopicPartition], patience: float
     ) -> dict[TopicPartition, list[Any]]:
-        """Fetch, with our own seeks first. Records of an epoch that ended meanwhile are dropped here."""
-        positions = self.source.positions
+        """Fetch, with our own seeks first, and apply what is of changelogs. Drops the records of an epoch that ended.
+
+        Raises:
+            DamagedFilesError: A table's files can't take the records; the process ends.
+        """
+        positions, replay = self.source.positions, self.app.replay
         epoch = positions.epoch
+        logs = {partition for partition in active if partition.topic in replay.topics}
         try:
-            fresh = mine - positions.next.keys()
-            if fresh:
-                offsets = await self._thread.start_offsets(fresh)
-                if positions.epoch != epoch:
-                    return {}
-                self.source.begin(offsets)
-            fetched = await self._thread.fetch(active, patience, positions.take_rewinds(mine))
-        except (IllegalStateError, AssertionError, KafkaTimeoutError) as exc:  # rebalanced or cut off while we asked
+            seeks = positions.take_rewinds(mine) | replay.seeks(epoch, logs)
+            fetched = await self._thread.fetch(active, patience, seeks)
+        except POLL_ERRORS as exc:
             log.info("poll given up: %r", exc)
-            if positions.epoch == epoch:
-                positions.distrust(mine)
+            self._distrust(epoch, mine | logs)
             await asyncio.sleep(IDLE_SECONDS)
             return {}
         except BaseException:  # Faust cancels its fetcher: the fetch goes on without us, and its records are lost
-            if positions.epoch == epoch:
-                positions.distrust(mine)
+            self._distrust(epoch, mine | logs)
             raise
         records = dict(fetched.records)
+        replayed = {partition: records.pop(partition) for partition in logs & records.keys()}
         if positions.epoch != epoch:  # the new epoch begins with seeks of its own
             return {partition: part for partition, part in records.items() if partition.topic not in self.source.topics}
         for partition in mine & fetched.reached.keys():
             positions.skip(partition, fetched.reached[partition])
+        if self.flow_active:
+            replay.apply(replayed, fetched.reached)
+        else:
+            replay.distrust(replayed)
         return records
+
+    def _distrust(self, epoch: int, partitions: set[TopicPartition]) -> None:
+        """Records of these may have been read and lost; a later epoch trusts nothing of this one anyhow."""
+        if self.source.positions.epoch == epoch:
+            self.source.positions.distrust(partitions)
+            self.app.replay.distrust(partitions)
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset and end of each log; see `ConsumerThread.bounds`."""
+        return await self._thread.bounds(partitions)
 
     def _offer(self, records: dict[TopicPartition, list[Any]]) -> None:
         """Hand on what is still wanted; the rest is read again."""

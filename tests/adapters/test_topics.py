@@ -20,7 +20,15 @@ from streams.cli.topics import app
 from streams.dev.kafka import EmbeddedKafka
 
 HOURS = 3_600_000
-NAMES = ["joins", "decisions", "decisions.report", "policies", "policies.status", "joins.dlq"]
+NAMES = [
+    "joins",
+    "decisions",
+    "decisions.report",
+    "policies",
+    "policies.status",
+    "joins.dlq",
+    "doorward-sessions-changelog",
+]
 MANIFEST = topics.load_manifest()
 
 
@@ -88,6 +96,12 @@ def test_the_manifest_is_the_designs_table(name: str, key: str, partitions: int 
     assert (topic.key, topic.partitions) == (key, partitions)
     assert topic.config["cleanup.policy"] == "delete"
     assert topic.config["retention.ms"] == (-1 if hours is None else hours * HOURS)
+
+
+def test_the_sessions_changelog_is_compacted() -> None:
+    topic = MANIFEST.topic("doorward-sessions-changelog")
+    assert (topic.key, topic.partitions, topic.content) == ("session", "N", [])
+    assert topic.config["cleanup.policy"] == "compact"
 
 
 def test_the_manifest_has_those_topics_and_no_others() -> None:

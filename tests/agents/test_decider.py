@@ -16,6 +16,7 @@ from streams.agents.decider import Decider
 from streams.agents.joins import Fuse, JoinsAgent
 from streams.core import address
 from streams.core.facts import Facts, settle
+from tests.agents.rig import remembering
 from tests.samples import NOON, PROPERTY, PROVENANCE, VOCABULARY, account, event, index, join, rule, service
 
 
@@ -127,11 +128,12 @@ def test_events_that_went_well_count_for_the_share_in_whatever_chunk_they_came()
         fields: dict[str, Any] = {"key": b"m-1", "value": value.encode(), "headers": (), "topic": "joins"}
         return SimpleNamespace(**fields, partition=0, offset=offset, timestamp=NOON)
 
+    metrics = Metrics()
     agent = JoinsAgent(
-        decider=Decider(index(), locate_or_fail, PROVENANCE),
+        **remembering(Decider(index(), locate_or_fail, PROVENANCE), metrics),
         outbox=Discarded,  # type: ignore[arg-type]
         clock=lambda: NOON,
-        metrics=Metrics(),
+        metrics=metrics,
         partitions=1,
         max_event_bytes=2**20,
         fuse=Fuse(0.05, 100),

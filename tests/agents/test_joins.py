@@ -16,6 +16,7 @@ from streams.agents.joins import Fuse, JoinsAgent
 from streams.core import address
 from streams.core.facts import Facts, settle
 from streams.runtime.produce import RecordTooLargeError
+from tests.agents.rig import remembering
 from tests.samples import NOON, PROVENANCE, VOCABULARY, account, index, rule
 
 
@@ -82,7 +83,7 @@ class Rig:
         self.outbox = Outbox(limit)
         decider = Decider(index(account(rules=[rule("remove", {"country": ["FR"]})])), locate, PROVENANCE)
         self.agent = JoinsAgent(
-            decider=decider,
+            **remembering(decider, self.metrics),
             outbox=lambda: self.outbox,  # type: ignore[arg-type, return-value]
             clock=lambda: NOON,
             metrics=self.metrics,

@@ -61,7 +61,7 @@ class World:
             vocabulary=vocabulary(),
             contest=None,
             metrics=Metrics(CollectorRegistry()),
-            applied=self.offsets.append,
+            applied=lambda offset, revisions: self.offsets.append(offset),
         )
 
     def record(self, offset: int, revision: int = 1, name: str = "licensing", **more: Any) -> Logged:

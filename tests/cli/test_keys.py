@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from streams.adapters.seal import Sealer, SealUnavailable
 from streams.cli.keys import app
 from streams.wire.jws import sign, verify
-from streams.wire.keys import read_private
+from streams.wire.keys import KeyUnavailable, read_private
 from streams.wire.trust import read_trust
 
 
@@ -143,3 +144,39 @@ def test_keys_made_at_the_same_time_are_all_in_the_trust_set(tmp_path: Path) -> 
         assert set(pool.map(make, range(6))) == {0}
     assert {k.signer.holder for k in read_trust(tmp_path / "trust.json").keys.values()} == {f"h{n}" for n in range(6)}
     assert sorted(file.name for file in tmp_path.iterdir()) == [*(f"{n}.jwk" for n in range(6)), "trust.json"]
+
+
+def test_a_sealing_key_seals_and_is_never_shown_nor_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "seal.json"
+    mask = os.umask(0)
+    try:
+        made = doorward("seal", "--out", file)
+    finally:
+        os.umask(mask)
+    jwk = json.loads(file.read_text())
+    assert (made.exit_code, made.stdout) == (0, "")
+    assert jwk["kid"] in made.stderr
+    assert jwk["k"] not in made.output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    sealed = Sealer.read([file]).seal(bytes(4), b"acme/m-1/p-77")
+    again = doorward("seal", "--out", file)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert again.stderr.splitlines() == [f"doorward: --out: {file} exists; a key is never overwritten"]
+    assert Sealer.read([file]).unseal(sealed, b"acme/m-1/p-77") == bytes(4)
+
+
+def test_a_sealing_key_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    result = doorward("seal", "--out", tmp_path / "gone" / "seal.json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"doorward: --out: {tmp_path / 'gone' / 'seal.json'} cannot be written: No such file or directory"
+    ]
+
+
+def test_a_signing_key_and_a_sealing_key_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    assert new(tmp_path, "acme", "account/acme").exit_code == 0
+    assert doorward("seal", "--out", tmp_path / "seal.json").exit_code == 0
+    with pytest.raises(SealUnavailable, match="is no sealing key"):
+        Sealer.read([tmp_path / "acme.jwk"])
+    with pytest.raises(KeyUnavailable, match="is no private Ed25519 key"):
+        read_private(tmp_path / "seal.json")

@@ -25,6 +25,12 @@ APPLIED = status.AppliedData(
 )
 KEY = status.AnnouncedKey(kid="k", holder="ann", scopes=["service"], on_behalf=False)
 FILE = status.GeoFile(name="country.mmdb", sha256="sha256:00", build="b")
+TRIAL = status.Trial(
+    path="account/acme/exam~trial", revision=5, sessions=56, admit=40, alert=4, remove=12, would_alert=3,
+    would_remove=11, meetings=6,
+)  # fmt: skip
+SWEEP = status.Sweep(sessions=90, decided=56, admit=1, alert=2, remove=3, trials=[TRIAL])
+HELD = status.GeoHeldData(build="c", in_use="b", worker="w1", sessions=90, changed=45, share=0.5, limit=0.1)
 PROBLEM = Problem("C5-notice", "not_before", "too soon")
 
 EVENTS = {
@@ -33,6 +39,8 @@ EVENTS = {
     status.APPLIED: status.applied(APPLIED),
     status.TRUST: status.trust_announced("sha256:00", [KEY], 0),
     status.GEO: status.geo_announced("b", [FILE], 0),
+    status.GEO_HELD: status.geo_held(HELD, 0),
+    status.GEO_REFUSED: status.geo_refused("w1", "canary 2 is not found", "b", 0),
 }
 
 
@@ -63,11 +71,30 @@ def test_what_an_event_says_makes_its_id() -> None:
         status.applied(msgspec.structs.replace(APPLIED, digest="e")),
         status.trust_announced("sha256:01", [KEY], 0),
         status.geo_announced("b", [FILE, FILE], 0),
+        status.geo_held(msgspec.structs.replace(HELD, worker="w2"), 0),
+        status.geo_held(msgspec.structs.replace(HELD, build="d"), 0),
+        status.geo_held(msgspec.structs.replace(HELD, changed=46), 0),
+        status.geo_refused("w2", "canary 2 is not found", "b", 0),
+        status.geo_refused("w1", "the file is too old", "b", 0),
     ]
     ids = [event.id for event in (*EVENTS.values(), *others)]
     assert len(set(ids)) == len(ids)
     again = status.applied(msgspec.structs.replace(APPLIED, applied_at=9, timings={}))
     assert again.id == EVENTS[status.APPLIED].id
+    assert status.geo_held(HELD, 9).id == EVENTS[status.GEO_HELD].id
+
+
+def test_what_a_sweep_changed_comes_back_with_its_trials() -> None:
+    event = status.applied(msgspec.structs.replace(APPLIED, sweep=SWEEP))
+    assert status.decode(status.encode(event)) == event
+    said = json.loads(status.encode(EVENTS[status.APPLIED]))
+    assert said["data"]["sweep"] is None, "no session had to be decided again"
+
+
+def test_why_geo_files_are_refused_is_one_line_that_fits() -> None:
+    reason = status.geo_refused("w1", "not an\n  MMDB: " + "x" * 1_000, "b", 0).data.reason
+    assert reason.startswith("not an MMDB: xxx")
+    assert len(reason) == status.LONGEST_MESSAGE
 
 
 def test_an_event_of_a_later_version_is_told_apart() -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from streams.adapters.metrics import Metrics
+from streams.adapters.seal import Sealer
 from streams.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +49,27 @@ def test_what_the_worker_is_given_are_good_settings(monkeypatch: pytest.MonkeyPa
         assert str(settings.trust) in [
             mount["target"] for mount in SERVICES[name]["volumes"] if isinstance(mount, dict)
         ]
+
+
+def test_the_sealing_key_is_made_once_and_only_workers_have_it(tmp_path: Path) -> None:
+    service = SERVICES["seal"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "doorward").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m streams.cli.main "$@"\n')
+    (tmp_path / "bin" / "doorward").chmod(0o755)
+    (tmp_path / "volume").mkdir()
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    made = []
+    for _ in range(2):  # a deployment is brought up again and again
+        subprocess.run(service["entrypoint"], cwd=tmp_path / "volume", env=environment, check=True, timeout=60)
+        made.append((tmp_path / "volume" / "key.json").read_bytes())
+    assert made[0] == made[1]
+    Sealer.read([tmp_path / "volume" / "key.json"])
+    assert service["volumes"] == ["seal:/var/lib/doorward"]
+    having = {name for name, each in SERVICES.items() if "seal:/etc/doorward-seal:ro" in each.get("volumes", [])}
+    assert having == {"worker-1", "worker-2"}
+    for name in having:
+        assert SERVICES[name]["environment"]["DOORWARD_SEAL_KEYS"] == "/etc/doorward-seal/key.json"
+        assert SERVICES[name]["depends_on"]["seal"] == {"condition": "service_completed_successfully"}
 
 
 def test_images_are_pinned() -> None:
@@ -89,7 +113,8 @@ def test_every_service_that_stays_is_watched() -> None:
 def test_no_two_workers_share_a_volume() -> None:
     workers = {name: service for name, service in SERVICES.items() if service.get("command") == ["run"]}
     assert len(workers) == 2
-    volumes = [mount for service in workers.values() for mount in service["volumes"] if isinstance(mount, str)]
+    mounts = [mount for service in workers.values() for mount in service["volumes"] if isinstance(mount, str)]
+    volumes = [mount for mount in mounts if not mount.endswith(":ro")]
     assert len(set(volumes)) == len(workers)
     targets = PROMETHEUS["scrape_configs"][0]["static_configs"][0]["targets"]
     assert targets == [f"{name}:9108" for name in workers]

@@ -1,4 +1,7 @@
-"""Workers that die are started again, ever later in a crash loop, and never once the sandbox ends."""
+"""Workers that die are started again, ever later in a crash loop, and never once the sandbox ends.
+
+What was sealed in a kept sandbox opens when it is started again.
+"""
 
 import os
 import threading
@@ -8,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from streams.adapters.seal import Sealer
 from streams.dev import sandbox
-from streams.dev.sandbox import SandboxWorker, Supervisor
+from streams.dev.sandbox import Sandbox, SandboxFailed, SandboxWorker, Supervisor
+from streams.settings import Settings
 
 
 @pytest.fixture
@@ -57,3 +62,28 @@ def test_no_worker_is_started_once_the_supervisor_has_stopped(
     time.sleep(1.5)
     assert crashing.restarts == 1
     assert crashing.pid == last
+
+
+def sealer(started: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sealer:
+    """As a worker of the sandbox reads it; nothing is running yet."""
+    with monkeypatch.context() as patch:
+        for name, value in started._environment.items():
+            patch.setenv(name, value)
+        return Sealer.read(Settings().seal_keys)
+
+
+def test_a_kept_sandbox_keeps_its_sealing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOORWARD_SEAL_KEYS", "of-another-deployment.json")
+    sealed = sealer(Sandbox(data=tmp_path / "kept"), monkeypatch).seal(b"\xcb\0q\x09", b"acme/m-1/p-77")
+    again = sealer(Sandbox(data=tmp_path / "kept"), monkeypatch)
+    assert again.unseal(sealed, b"acme/m-1/p-77") == b"\xcb\0q\x09"
+    other = sealer(Sandbox(data=tmp_path / "other"), monkeypatch)
+    assert repr(other) != repr(again)
+
+
+def test_a_sealing_key_that_is_none_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    Sandbox(data=tmp_path)
+    (key,) = (tmp_path / "keys").glob("seal*")
+    key.write_text("{}")
+    with pytest.raises(SandboxFailed, match="is no sealing key"):
+        Sandbox(data=tmp_path)

@@ -109,13 +109,53 @@ def statuses() -> dict[str, bytes]:
         documents=len(made),
         appended_at=APPENDED,
         applied_at=APPENDED + 18,
-        timings={"judge": 0.004},
+        timings={"judge": 0.004, "in_force": 0.021, "swept": 0.35},
+        sweep=status.Sweep(sessions=2_350, decided=412, admit=0, alert=3, remove=27),
+    )
+    tried = status.Trial(
+        path="account/acme/licensing~trial",
+        revision=1_795_046_400_000,
+        sessions=412,
+        admit=360,
+        alert=21,
+        remove=31,
+        would_alert=3,
+        would_remove=27,
+        meetings=14,
+    )
+    few = status.Trial(
+        path="service/export-control~trial",
+        revision=1_795_046_400_000,
+        sessions=2_350,
+        admit=None,
+        alert=None,
+        remove=None,
+        would_alert=None,
+        would_remove=None,
+        meetings=None,
+    )
+    trial = msgspec.structs.replace(
+        applied,
+        offset=45,
+        digest=made.digest[::-1],
+        documents=len(made) + 2,
+        timings={"judge": 0.004, "in_force": 0.02, "swept": 0.0},
+        sweep=status.Sweep(sessions=2_350, decided=2_350, admit=0, alert=0, remove=0, trials=[tried, few]),
     )
     empty = msgspec.structs.replace(
-        applied, offset=-1, digest=Index().digest, documents=0, appended_at=None, timings={"start": 0.3}
+        applied, offset=-1, digest=Index().digest, documents=0, appended_at=None, timings={"start": 0.3}, sweep=None
     )
     path, hash_ = "account/acme/licensing", jws.digest_of(msgspec.json.encode(wrong))
     file = status.GeoFile(name="country", sha256="sha256:" + "1a2b3c4d" * 8, build="2026-06-17T00:00:00Z")
+    held = status.GeoHeldData(
+        build="country-2026-07-17-9d8c7b6a",
+        in_use=GEO,
+        worker="worker-1",
+        sessions=2_350,
+        changed=705,
+        share=0.3,
+        limit=0.05,
+    )
     said: dict[str, status.StatusEvent] = {
         "policy.accepted/owner": status.accepted(slot.revisions[0], offset=42, appended_at=APPENDED),
         "policy.rejected/wrong": status.rejected(path, 8, problems, offset=43, appended_at=APPENDED, sha256=hash_),
@@ -123,9 +163,12 @@ def statuses() -> dict[str, bytes]:
             path, None, tombstone, offset=44, appended_at=APPENDED, sha256=None
         ),
         "policy.applied/applied": status.applied(applied),
+        "policy.applied/trial": status.applied(trial),
         "policy.applied/empty-log": status.applied(empty),
         "trust.announced/announced": status.trust_announced(trusted().digest, keys, APPENDED),
         "geo.announced/one-file": status.geo_announced(GEO, [file], APPENDED),
+        "geo.held/too-many-would-change": status.geo_held(held, APPENDED),
+        "geo.refused/no-canary": status.geo_refused("worker-1", "country: canary 2 is not in it", GEO, APPENDED),
     }
     return {name: status.encode(event) for name, event in said.items()}
 

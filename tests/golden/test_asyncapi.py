@@ -40,8 +40,9 @@ def test_references_lead_somewhere() -> None:
 def test_channels_are_the_topics_of_the_manifest() -> None:
     manifest = load_manifest()
     channels = {channel["address"]: channel for channel in PAGE["channels"].values()}
-    assert channels.keys() == {topic.name for topic in manifest.topics}
-    for topic in manifest.topics:
+    public = [topic for topic in manifest.topics if topic.key != "session"]  # the changelog is between workers
+    assert channels.keys() == {topic.name for topic in public}
+    for topic in public:
         kafka = channels[topic.name]["bindings"]["kafka"]
         assert kafka["topic"] == topic.name
         assert kafka["partitions"] == (manifest.partitions if topic.partitions == "N" else topic.partitions)

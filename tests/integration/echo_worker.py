@@ -34,10 +34,14 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+
+    async def assigned(partitions):
+        print("assigned", sorted(p.partition for p in partitions), flush=True)
+
     app = ChunkedApp(
         args.group,
         sources={args.input},
-        assigned=lambda partitions: print("assigned", sorted(p.partition for p in partitions), flush=True),
+        assigned=assigned,
         forgotten=lambda: print("forgotten", flush=True),
         fetch=FetchSettings(pace=args.pace),
         patience=args.patience,

@@ -27,11 +27,15 @@ PROGRAM = textwrap.dedent("""
     from streams.runtime.config import faust_options
 
     bootstrap, name, data, patience = sys.argv[1:]
+
+    async def assigned(partitions):
+        print("assigned", len(partitions), flush=True)
+
     app = ChunkedApp(
         f"{name}-group",
         sources={f"{name}-in"},
         patience=float(patience),
-        assigned=lambda partitions: print("assigned", len(partitions), flush=True),
+        assigned=assigned,
         **faust_options(bootstrap=bootstrap, client_id=f"{name}-client", data_dir=Path(data)),
     )
 

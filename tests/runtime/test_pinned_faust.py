@@ -194,6 +194,9 @@ def test_faust_clears_its_channels_but_can_not_clear_ours(app: ChunkedApp) -> No
     class Row:
         offset = 0
 
+    async def stay() -> None:
+        raise AssertionError("nothing is loaded")
+
     async def main() -> None:
         app.flow_control.resume()
         stock = app.channel().clone(is_iterator=True)
@@ -201,7 +204,7 @@ def test_faust_clears_its_channels_but_can_not_clear_ours(app: ChunkedApp) -> No
         joins = TopicPartition("joins", 0)
         app.source.open()
         app.source.lease.renew(monotonic())
-        app.source.begin({joins: (0, True)})
+        await app.source.begin({joins: (0, True)}, stay)
         app.source.offer({joins: [Row()]}, {joins: 1})
         app.flow_control.clear()
         assert stock.queue.empty()

@@ -56,8 +56,11 @@ def test_what_was_added_is_on_the_topic_when_send_returns(kafka: EmbeddedKafka) 
             outbox.add("outbox-a", 1, b"m-1", b"one", 1_795_253_400_123, headers)
             outbox.add("outbox-b", 0, None, b"other")
             outbox.add("outbox-a", 1, b"m-2", None)
-            assert await outbox.send(anything) == {"outbox-a": 2, "outbox-b": 1}
-            assert await outbox.send(anything) == {}
+            acks = await outbox.send(anything)
+            assert acks.records == {"outbox-a": 2, "outbox-b": 1}
+            a, b = TopicPartition("outbox-a", 1), TopicPartition("outbox-b", 0)
+            assert acks.batches == {a: [(0, 2)], b: [(0, 1)]}
+            assert (await outbox.send(anything)).records == {}
         one, gone = await everything(kafka.bootstrap, "outbox-a", 1)
         assert (one.key, one.value, one.timestamp) == (b"m-1", b"one", 1_795_253_400_123)
         assert one.headers == tuple(headers)
@@ -72,7 +75,12 @@ def test_a_partition_keeps_its_order_over_many_batches(kafka: EmbeddedKafka) -> 
         async with desk(kafka.bootstrap, "outbox-order", limit=4_096) as outbox:
             for number in range(2_000):
                 outbox.add("outbox-order", number % 2, b"k", b"%d" % number)
-            assert await outbox.send(anything) == {"outbox-order": 2_000}
+            acks = await outbox.send(anything)
+            assert acks.records == {"outbox-order": 2_000}
+            for batches in acks.batches.values():
+                assert len(batches) > 1
+                assert [base for base, _ in batches] == [sum(n for _, n in batches[:i]) for i in range(len(batches))]
+                assert sum(count for _, count in batches) == 1_000
         for partition in (0, 1):
             records = await everything(kafka.bootstrap, "outbox-order", partition)
             assert [int(record.value) for record in records] == list(range(partition, 2_000, 2))
@@ -114,7 +122,7 @@ def test_a_failed_check_sends_nothing(kafka: EmbeddedKafka) -> None:
             outbox.add("outbox-stale", 0, None, b"late")
             with pytest.raises(StaleError):
                 await outbox.send(check)
-            assert await outbox.send(anything) == {}
+            assert (await outbox.send(anything)).records == {}
         assert await everything(kafka.bootstrap, "outbox-stale", 0) == []
 
     asyncio.run(main(stale))

@@ -1,7 +1,7 @@
 """The source: one chunk in hand, one waiting, and the `with` block as the only way to finish."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -33,11 +33,23 @@ class Desk:
             self.lease,
             lapsed=lambda: self.notes.append("lapsed"),
             failed=lambda: self.notes.append("failed"),
-            assigned=lambda partitions: self.notes.append(f"assigned {min(partitions).partition}"),
+            assigned=self.load,
             forgotten=lambda: self.notes.append("forgotten"),
         )
         self.source.open()
-        self.source.begin({JOINS: (0, True)})
+        self.loading = asyncio.Event()  # a test that clears it keeps `assigned` waiting
+        self.loading.set()
+        self.stays = 0
+
+    async def load(self, partitions: Collection[TopicPartition]) -> None:
+        await self.loading.wait()
+        self.notes.append(f"assigned {min(partitions).partition}")
+
+    async def stay(self) -> None:
+        self.stays += 1
+
+    async def begin(self) -> bool:
+        return await self.source.begin({JOINS: (0, True)}, self.stay)
 
     def poll(self, begin: int, end: int) -> None:
         self.source.offer({JOINS: [Row(offset) for offset in range(begin, end)]}, {JOINS: end})
@@ -55,7 +67,9 @@ def run(test: Callable[[Desk], Coroutine[Any, Any, None]]) -> Callable[[], None]
     def with_desk() -> None:
         async def main() -> None:
             async with asyncio.timeout(10):
-                await test(Desk())
+                desk = Desk()
+                await desk.begin()
+                await test(desk)
 
         asyncio.run(main())
 
@@ -132,14 +146,14 @@ async def test_a_revoked_chunk_is_fenced_and_its_late_end_counts_for_nothing(des
     desk.poll(0, 2)
     with await desk.take() as chunk:
         desk.source.forget()
-        desk.source.begin({JOINS: (0, True)})
+        await desk.begin()
         chunk.check()
         pytest.fail("the check let it through")
     assert desk.source.counts.fenced == 1
     desk.poll(0, 2)
     with await desk.take():
         desk.source.forget()
-        desk.source.begin({JOINS: (0, True)})
+        await desk.begin()
     assert desk.source.counts.stale == 2
     assert desk.committable() is None
 
@@ -198,6 +212,7 @@ def test_a_drain_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         desk = Desk()
+        await desk.begin()
         desk.poll(0, 2)
         chunk = await desk.take()
         await desk.source.drain()
@@ -230,7 +245,7 @@ async def test_a_held_chunk_stays_in_hand_and_lets_nothing_by_until_its_partitio
     await holding
     assert desk.source.is_flowing
     assert desk.source.counts.fenced == 1
-    desk.source.begin({JOINS: (0, True)})
+    await desk.begin()
     desk.poll(0, 2)
     assert len(await desk.take()) == 2
 
@@ -267,3 +282,123 @@ async def test_chunks_can_not_be_finished_out_of_order(desk: Desk) -> None:
 async def test_owners_are_told_of_partitions_taken_on_and_given_up(desk: Desk) -> None:
     desk.source.forget()
     assert desk.notes == ["assigned 0", "forgotten"]
+
+
+@run
+async def test_no_record_comes_before_the_application_has_taken_its_partition_on(desk: Desk) -> None:
+    desk.source.forget()
+    desk.loading.clear()
+    beginning = asyncio.ensure_future(desk.begin())
+    await asyncio.sleep(source_module.LOADING_SECONDS + 0.1)
+    assert desk.stays == 1  # the group hears of us all the while
+    assert JOINS not in desk.source.positions.next
+    desk.loading.set()
+    assert await beginning
+    assert desk.source.positions.next == {JOINS: 0}
+
+
+@run
+async def test_an_epoch_that_ends_while_partitions_are_taken_on_undoes_it(desk: Desk) -> None:
+    desk.source.forget()
+    desk.loading.clear()
+    beginning = asyncio.ensure_future(desk.begin())
+    await asyncio.sleep(0.01)
+    desk.source.forget()
+    desk.loading.set()
+    assert not await beginning
+    assert desk.notes.count("assigned 0") == 1  # the first, before this test: the second was ended, not just ignored
+    assert not desk.source.positions.next
+    assert await desk.begin()
+
+
+@run
+async def test_a_stop_while_partitions_are_taken_on_ends_that_too(desk: Desk) -> None:
+    desk.source.forget()
+    desk.loading.clear()
+    assert await blocked(desk.begin())
+    desk.loading.set()
+    await asyncio.sleep(0.01)
+    assert desk.notes.count("assigned 0") == 1
+
+
+@run
+async def test_an_application_that_can_not_take_partitions_on_ends_the_process(desk: Desk) -> None:
+    async def fail() -> bool:
+        raise ZeroDivisionError
+
+    desk.source.forget()
+    desk.loading.wait = fail  # type: ignore[method-assign]  # the next load fails at its first step
+    with pytest.raises(ZeroDivisionError):
+        await desk.begin()
+    assert "failed" in desk.notes
+    assert not desk.source.is_open
+
+
+@run
+async def test_a_turn_is_an_empty_chunk_and_comes_once_however_often_it_was_asked_for(desk: Desk) -> None:
+    desk.source.ask_turn()
+    desk.source.ask_turn()
+    before = desk.source.progress_at
+    with await desk.take() as chunk:
+        chunk.check()
+        assert (chunk.parts, len(chunk), chunk.epoch) == ({}, 0, desk.source.positions.epoch)
+    assert desk.source.progress_at > before
+    assert (desk.source.counts.chunks, desk.committable()) == (0, None)
+    assert await blocked(desk.source.take())
+
+
+@run
+async def test_a_turn_asked_for_during_a_turn_is_another(desk: Desk) -> None:
+    desk.source.ask_turn()
+    with await desk.take():
+        desk.source.ask_turn()
+    with await desk.take() as chunk:
+        assert not chunk.parts
+
+
+@run
+async def test_records_go_before_turns_and_turns_let_the_fetcher_run(desk: Desk) -> None:
+    async def fetcher() -> None:
+        for offset in range(5):
+            await desk.source.wait_free()
+            await asyncio.sleep(0)  # a fetch
+            desk.poll(offset, offset + 1)
+
+    fetching = asyncio.ensure_future(fetcher())
+    turns = 0
+    while desk.source.counts.records < 5:
+        desk.source.ask_turn()
+        with await desk.take() as chunk:  # never awaits anything itself
+            turns += not chunk.parts
+    await fetching
+    assert 0 < turns < 50
+
+
+@run
+async def test_a_turn_waits_for_a_source_that_flows_and_owns_something(desk: Desk) -> None:
+    desk.source.ask_turn()
+    desk.source.close()
+    assert await blocked(desk.source.take())
+    desk.source.open()
+    desk.source.forget()
+    assert await blocked(desk.source.take())
+    await desk.begin()
+    with await desk.take() as chunk:
+        assert not chunk.parts
+
+
+@run
+async def test_no_turn_comes_between_a_drain_and_the_end_of_the_epoch(desk: Desk) -> None:
+    desk.source.ask_turn()
+    await desk.source.drain()
+    assert await blocked(desk.source.take())
+
+
+@run
+async def test_a_turn_is_fenced_like_any_chunk(desk: Desk) -> None:
+    desk.source.ask_turn()
+    with await desk.take() as chunk:
+        desk.source.forget()
+        chunk.check()
+        pytest.fail("the check let it through")
+    assert desk.source.counts.fenced == 1

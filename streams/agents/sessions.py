@@ -1,0 +1,300 @@
+"""The worker's sessions: what it remembers of the live participations of its partitions.
+
+``SessionKeeper`` holds a view (``streams.core.sessions``) for each partition it owns. A chunk's events and sweeps
+change the view at once and note what they touched in a ``Draft``; the chunk's end writes the draft to the changelog
+together with the decisions, and, once both are acknowledged, to RocksDB. A chunk that is given up takes the view with
+it: the partition's next owner has what was acknowledged, and reads the rest of ``joins`` again.
+
+Addresses are here only sealed; one is unsealed where a rule names a network or a new geo build has to be asked, and
+dropped again with the facts it went into.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import count, islice
+from sys import intern
+from typing import Final, Protocol, TypeAlias
+from urllib.parse import unquote
+
+import msgspec
+import structlog
+
+from streams.adapters.metrics import Metrics
+from streams.adapters.seal import LostKey, Sealer
+from streams.agents.decider import Answer, Decider
+from streams.core import address
+from streams.core.charter import REMOVE
+from streams.core.events import JoinEvent, LeaveEvent
+from streams.core.facts import Facts
+from streams.core.policy import path_of
+from streams.core.sessions import AccountMismatch, Ended, Session, Sessions, begin, renew
+from streams.wire import sessionrecord
+from streams.wire.cloudevents import Malformed
+
+LOAD_SLICE: Final = 2_000
+"""Rows decoded in one go at a recovery: some 5 ms."""
+MOST_DOUBLINGS: Final = 4
+"""A removal is said again after the interval, then twice, four, eight and at last each sixteen times as long."""
+
+Draft: TypeAlias = dict[tuple[int, bytes], Session | Ended | None]
+"""What a chunk touched: by partition and subject, the state to be written; None deletes."""
+
+log = structlog.get_logger(__name__)
+
+
+class Rows(Protocol):
+    """What is read of the session table."""
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """All of a partition's rows."""
+
+
+class SessionKeeper:
+    """Keeps sessions.
+
+    Args:
+        decider: answers events.
+        sealer: seals addresses; None: sessions keep none.
+        metrics: where to count.
+        lateness: how long after a leave an event of its participation may still arrive, ms.
+        ttl: after how long without an event a session is taken for ended, ms.
+        remind: after how long a removal without a leave is first said again, ms.
+
+    Attributes:
+        views: by partition.
+        unconfirmed: removed sessions whose leave has not been seen.
+    """
+
+    def __init__(
+        self, decider: Decider, sealer: Sealer | None, metrics: Metrics, *, lateness: int, ttl: int, remind: int
+    ) -> None:
+        self.views: dict[int, Sessions] = {}
+        self.unconfirmed = 0
+        self._decider = decider
+        self._sealer = sealer
+        self._metrics = metrics
+        self._lateness = lateness
+        self._ttl = ttl
+        self._remind = remind
+        self._due: list[tuple[int, int, int, int, Session]] = []  # at, tie-break, partition, decided_at, session
+        self._ties = count()
+        self._round: Iterator[tuple[int, Session]] | None = None
+
+    def __len__(self) -> int:
+        """How many sessions are live."""
+        return sum(map(len, self.views.values()))
+
+    # -- ownership -----------------------------------------------------------------------------------------------
+
+    async def load(self, partitions: Collection[int], table: Rows) -> None:
+        """Remember what the table knows of partitions taken on. In slices; nothing of them may be answered before.
+
+        A row that is none is counted and passed over: its participation begins anew with its next event.
+        """
+        for partition in partitions:
+            view = Sessions()
+            rows = table.rows(partition)
+            while batch := list(islice(rows, LOAD_SLICE)):
+                self._load(view, partition, batch)
+                await asyncio.sleep(0)
+            view.ended = dict(sorted(view.ended.items(), key=lambda item: item[1].until))
+            self.views[partition] = view
+
+    def _load(self, view: Sessions, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        for subject, record in rows:
+            try:
+                state = sessionrecord.decode(record)
+                if isinstance(state, Ended):
+                    view.ended[subject] = state
+                else:
+                    view.add(state)
+                    self._said(state, partition, before=0)
+            except (sessionrecord.BadRecord, AccountMismatch) as exc:
+                self._metrics.session_faults.labels("bad_record").inc()
+                log.error("session record passed over", partition=partition, error=str(exc))
+
+    def forget(self) -> None:
+        """The partitions are no longer ours."""
+        self.views = {}
+        self._due, self._round, self.unconfirmed = [], None, 0
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def join(self, partition: int, event: JoinEvent, offset: int, at: int, draft: Draft) -> Answer:
+        """Answer a join or update. The view changes last, when nothing can go wrong any more.
+
+        Raises:
+            Malformed: ``account_mismatch`` (ruling 35).
+        """
+        view, data, decider = self.views[partition], event.data, self._decider
+        subject = _subject(data.account, data.meeting, data.participation)
+        facts, bad_address = decider.look_up(data.address)
+        ended = view.ended.get(subject)
+        if ended is not None:  # its session is forgotten, so it is answered by what it says itself
+            self._metrics.session_faults.labels("late").inc()
+            return decider.decide(event, facts, bad_address, ended.offset, at)
+        try:
+            known = view.find(data.account, data.meeting, data.participation)
+        except AccountMismatch as exc:
+            raise Malformed("account_mismatch", str(exc)) from None
+        sealed = self._seal(facts, subject)
+        build = decider.provenance.geo_build
+        if known is None:
+            event.source = intern(event.source)
+            session = begin(event, facts, sealed, offset, build)
+            answer = decider.decide(event, facts, bad_address, offset, at)
+        else:
+            session = msgspec.structs.replace(known)
+            if not renew(session, event, view.place(facts), sealed, offset, build):
+                self._metrics.session_faults.labels("late").inc()
+                facts = self.facts(session, decider, reads_addresses=True)
+                session.facts, session.geo_build = view.place(facts), build
+            answer = decider.decide(event, facts, bad_address, session.offset, at, of=session)
+        session.cause, session.seen_at = event.cause, at
+        before = session.verdict
+        session.verdict, session.reported = answer.verdict, answer.reported
+        self.note(session, at)
+        view.add(session)
+        self._said(session, partition, before)
+        draft[partition, subject] = session
+        return answer
+
+    def leave(self, partition: int, event: LeaveEvent, offset: int, at: int, draft: Draft) -> None:
+        """End a participation, known or not: its join may yet arrive."""
+        view, data = self.views[partition], event.data
+        subject = _subject(data.account, data.meeting, data.participation)
+        try:
+            session = view.find(data.account, data.meeting, data.participation)
+        except AccountMismatch:  # nothing of that account's is live there
+            session = None
+        if session is None and subject not in view.ended:
+            self._metrics.session_faults.labels("unknown_leave").inc()
+        elif session is not None and session.verdict == REMOVE:
+            self.unconfirmed -= 1
+            self._metrics.removal_confirmed.observe_all([(at - session.removed_at) / 1000])
+        view.end(subject, session, Ended(offset, at + self._lateness))
+        draft[partition, subject] = view.ended[subject]
+
+    # -- sessions decided again ----------------------------------------------------------------------------------
+
+    def change(self, partition: int, session: Session, verdict: int, reported: int, at: int, draft: Draft) -> None:
+        """A session was decided again, and it has been put into words."""
+        before = session.verdict
+        session.verdict, session.reported = verdict, reported
+        self.note(session, at)
+        self._said(session, partition, before)
+        draft[partition, _subject(session.account, session.meeting, session.participation)] = session
+
+    def note(self, session: Session, at: int) -> None:
+        """What a decision said now was made with; the rest of its ``order``."""
+        provenance = self._decider.provenance
+        session.policy_offset, session.geo_time, session.decided_at = provenance.policy_offset, provenance.geo_time, at
+        if session.verdict != REMOVE:
+            session.removed_at = 0
+        elif not session.removed_at:
+            session.removed_at = at
+
+    def facts(self, session: Session, decider: Decider, *, reads_addresses: bool) -> Facts:
+        """What a decider's geo files say of a session's address; with the address where a rule reads it.
+
+        Where the address does not open, what an earlier build said stands, and ``network`` is open, as it is for an
+        address that was none (ruling 10).
+        """
+        renewed = session.geo_build != decider.provenance.geo_build
+        if not (renewed or reads_addresses) or (packed := self.unseal(session)) is None:
+            return session.facts
+        if renewed:
+            return decider.locate(address.text(packed))
+        return msgspec.structs.replace(session.facts, address=packed)
+
+    def unseal(self, session: Session) -> bytes | None:
+        """A session's address; None where it has none that opens."""
+        if session.sealed is None or self._sealer is None:
+            return None
+        try:
+            return self._sealer.unseal(
+                session.sealed, _subject(session.account, session.meeting, session.participation)
+            )
+        except LostKey:
+            self._metrics.session_faults.labels("lost_key").inc()
+            return None
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def unreminded(self, at: int) -> Iterator[tuple[int, Session]]:
+        """Partition and session of each removal that has to be said again by now."""
+        while self._due and self._due[0][0] <= at:
+            _, _, partition, decided_at, session = heappop(self._due)
+            view = self.views.get(partition)
+            if view is None or not view.holds(session) or session.decided_at != decided_at:
+                continue  # it left, or something was said of it since, which is due on its own
+            yield partition, session
+
+    def again_later(self, partition: int, session: Session, at: int) -> None:
+        """Look at a removed session again after the interval."""
+        due = at + (self._remind << min(session.reminders, MOST_DOUBLINGS))
+        heappush(self._due, (due, next(self._ties), partition, session.decided_at, session))
+
+    def expire(self, at: int, most: int, draft: Draft) -> bool:
+        """Forget ended participations no longer expected, and look at some sessions' time-to-live.
+
+        Args:
+            at: now, ms since the epoch.
+            most: how many of each at once.
+            draft: where what is forgotten is noted.
+
+        Returns:
+            Whether there is more to forget at once.
+        """
+        forgotten = 0
+        for partition, view in self.views.items():
+            while view.ended and forgotten < most:
+                subject, ended = next(iter(view.ended.items()))
+                if ended.until > at:
+                    break
+                del view.ended[subject]
+                draft[partition, subject] = None
+                forgotten += 1
+        if self._round is None:
+            self._round = ((partition, s) for partition, view in list(self.views.items()) for s in view)
+        looked = 0
+        for partition, session in islice(self._round, most):
+            looked += 1
+            if session.seen_at + self._ttl <= at and self.views[partition].holds(session):
+                self.views[partition].drop(session)
+                self.unconfirmed -= session.verdict == REMOVE
+                self._metrics.session_faults.labels("expired").inc()
+                draft[partition, _subject(session.account, session.meeting, session.participation)] = None
+        if looked < most:
+            self._round = None
+        return forgotten >= most
+
+    def record(self, partition: int, subject: bytes) -> bytes | None:
+        """What the table should hold of a participation; None for nothing."""
+        view = self.views[partition]
+        if (ended := view.ended.get(subject)) is not None:
+            return sessionrecord.encode(ended)
+        try:
+            account, meeting, participation = (unquote(part) for part in subject.decode().split("/"))
+            session = view.find(account, meeting, participation)
+        except (AccountMismatch, ValueError):  # nothing of ours: it goes
+            return None
+        return None if session is None else sessionrecord.encode(session)
+
+    # -- within --------------------------------------------------------------------------------------------------
+
+    def _said(self, session: Session, partition: int, before: int) -> None:
+        removed = session.verdict == REMOVE
+        self.unconfirmed += removed - (before == REMOVE)
+        if removed:
+            self.again_later(partition, session, session.decided_at)
+
+    def _seal(self, facts: Facts, subject: bytes) -> bytes | None:
+        if self._sealer is None or facts.address is None:
+            return None
+        return self._sealer.seal(facts.address, subject)
+
+
+def _subject(account: str, meeting: str, participation: str) -> bytes:
+    return path_of(account, meeting, participation).encode()

@@ -1,0 +1,296 @@
+"""Sweeps: live sessions decided again, in turns between joins.
+
+``Sweeper.turn`` is called by the joins agent with each chunk, and with an empty one whenever there is work but no
+joins. It takes a bounded share of time, so that a join waits for one turn at most, and puts what changed into the
+chunk's own outbox: decisions and session records of a sweep are acknowledged together, like those of joins.
+
+Why no session slips through between a join and a document: a chunk is decided in one go, and so is a turn; documents
+are swapped in between them. A session either was decided by the new document or is in the view when the sweep that
+the document asked for walks over it.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from streams.adapters.metrics import Metrics
+from streams.agents.decider import Decider
+from streams.agents.sessions import Draft, SessionKeeper
+from streams.core import status
+from streams.core.charter import REMOVE
+from streams.core.decide import decision_again, find, judge_by
+from streams.core.events import DecisionEvent
+from streams.core.facts import Facts
+from streams.core.index import Revision, Slot
+from streams.core.policy import VERDICTS, Mode
+from streams.core.sessions import Meeting, Session, Sessions
+from streams.core.sweep import EVERYTHING, Backlog, Change, Job, Reach, Timetable, decide_again, due, reminder
+
+TURN_SECONDS: Final = 0.002
+"""How long a turn may keep joins waiting."""
+LOOK: Final = 32
+"""Sessions between two looks at the time."""
+SLICE: Final = 512
+"""Sessions of one sweep before the next one's turn."""
+EXPIRED: Final = 2_000
+"""Ended participations forgotten, and sessions looked at, in one tick."""
+
+Say = Callable[[int, DecisionEvent, Mode], None]
+"""Puts a decision into the outbox: its partition, and which topic it is for."""
+_Walk = Iterator[tuple[int, Sessions, Meeting, Session]]
+
+
+class Sweeper:
+    """Decides live sessions again.
+
+    Args:
+        decider: whose index, geography and provenance are used.
+        keeper: the sessions.
+        metrics: where to count.
+        clock: ms since the epoch.
+        ask_turn: asks the source for a turn of the agent.
+        finished: called when a sweep has got to its end and all that it changed is acknowledged.
+
+    Attributes:
+        backlog: what is due.
+    """
+
+    def __init__(
+        self,
+        decider: Decider,
+        keeper: SessionKeeper,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], int],
+        ask_turn: Callable[[], None],
+        finished: Callable[[], None],
+    ) -> None:
+        self.backlog = Backlog()
+        self._decider = decider
+        self._keeper = keeper
+        self._metrics = metrics
+        self._clock = clock
+        self._ask_turn = ask_turn
+        self._timetable = Timetable()
+        self._looked_at = clock()
+        self._tick = False
+        self._tally = _Tally()
+        self._finished = finished
+        self._done = False
+
+    # -- what asks for sweeps ------------------------------------------------------------------------------------
+
+    def accepted(self, revisions: Iterable[Revision], offset: int) -> None:
+        """Documents came into force, or wait for their window; the last at an offset of the policy log."""
+        revisions = list(revisions)
+        for revision in revisions:
+            self._timetable.add(revision.document)
+        if len(self._keeper):
+            for reach, trials in due(revisions).items():
+                self._add(reach, offset, trials)
+
+    def recovered(self) -> None:
+        """Partitions were taken on: whatever happened since their sessions were last decided is made up for."""
+        if len(self._keeper):
+            self._add(EVERYTHING, self._decider.provenance.policy_offset)
+
+    def forgotten(self) -> None:
+        """The partitions are no longer ours, and their sessions their next owner's to sweep."""
+        self.backlog, self._done = Backlog(), False
+
+    def relocated(self) -> None:
+        """The decider has another geography."""
+        if len(self._keeper):
+            self._add(EVERYTHING, self._decider.provenance.policy_offset)
+
+    def tick(self) -> None:
+        """Call once a second: windows that opened or closed, removals to be said again, sessions to be forgotten."""
+        then, self._looked_at = self._looked_at, self._clock()
+        for reach in self._timetable.between(then, self._looked_at):
+            self._add(reach, self._decider.provenance.policy_offset)
+        self._tick = True
+        self._ask_turn()
+
+    def _add(self, reach: Reach, offset: int, trials: Iterable[Revision] = ()) -> None:
+        self.backlog.add(reach, offset, trials)
+        self._ask_turn()
+
+    # -- one turn ------------------------------------------------------------------------------------------------
+
+    def turn(self, say: Say, draft: Draft, at: int) -> None:
+        """Do a share of what is due.
+
+        Args:
+            say: puts a decision into the chunk's outbox.
+            draft: of the same chunk.
+            at: the instant to decide at, ms since the epoch.
+        """
+        until = time.perf_counter() + TURN_SECONDS
+        more = False
+        if self._tick:
+            self._tick = more = self._keeper.expire(at, EXPIRED, draft)
+            more = self._remind(say, draft, at, until) or more
+        while not more and (job := self.backlog.next()) is not None:
+            more = self._go_on(job, say, draft, at, until)
+        if more or len(self.backlog):
+            self._ask_turn()
+
+    def acknowledged(self) -> None:
+        """What the last turn said has been acknowledged."""
+        if self._done:
+            self._done = False
+            self._finished()
+
+    def _go_on(self, job: Job, say: Say, draft: Draft, at: int, until: float) -> bool:
+        """Take a sweep a slice further; returns whether time is over."""
+        if job.walk is None:
+            job.walk = self._walk(job.reach)
+        walk: _Walk = job.walk
+        index, reached = self._decider.index, None
+        slots: Sequence[Slot] = ()
+        reads_addresses, over = False, False
+        for n, (partition, view, meeting, session) in enumerate(walk, 1):
+            if meeting is not reached:  # asked anew in each slice: the index may have grown in between
+                reached, slots = meeting, index.reaching(meeting.account, meeting.id)
+                reads_addresses = any(slot.reads_addresses for slot in slots)
+            if meeting.sessions.get(session.participation) is session:  # else it left since the walk came here
+                self._again(job, partition, view, session, slots, say, draft, at, reads_addresses=reads_addresses)
+            if n % LOOK == 0 and (over := time.perf_counter() > until):
+                return True
+            if n >= SLICE:
+                return False
+        if not job.again:
+            self._tally.trials += [counted.trial(revision) for revision, counted in job.trials.values()]
+        self.backlog.done(job)
+        self._done = True
+        return over
+
+    def _walk(self, reach: Reach) -> _Walk:
+        keeper = self._keeper
+        for partition in list(keeper.views):
+            view = keeper.views.get(partition)
+            if view is None:
+                continue
+            for account in view.accounts if reach.account is None else [reach.account]:
+                for meeting in view.meetings(account, reach.meeting):
+                    for session in list(meeting.sessions.values()):
+                        yield partition, view, meeting, session
+
+    def _again(
+        self,
+        job: Job,
+        partition: int,
+        view: Sessions,
+        session: Session,
+        slots: Sequence[Slot],
+        say: Say,
+        draft: Draft,
+        at: int,
+        *,
+        reads_addresses: bool,
+    ) -> None:
+        decider, keeper = self._decider, self._keeper
+        self._tally.decided += 1
+        facts = keeper.facts(session, decider, reads_addresses=reads_addresses)
+        change = decide_again(session, slots, facts, decider.provenance, at)
+        if session.geo_build != decider.provenance.geo_build:
+            session.facts, session.geo_build = view.place(facts), decider.provenance.geo_build
+        if change is not None:
+            self._say_change(partition, session, facts, change, say, draft, at)
+        for revision, counted in job.trials.values():
+            counted.add(session.account, session.meeting, find(revision, session, facts).verdict, session.verdict)
+
+    def _say_change(
+        self, partition: int, session: Session, facts: Facts, change: Change, say: Say, draft: Draft, at: int
+    ) -> None:
+        """Put what changed into words, then into the session."""
+        decider, (cause, trigger) = self._decider, change.trigger
+        verdict, reported = session.verdict, session.reported
+        if change.enforced is not None:
+            verdict = change.enforced.verdict
+            made = decision_again(
+                session, facts, change.enforced, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
+            )
+            say(partition, made, "enforce")
+            self._tally.changed[VERDICTS[verdict]] += 1
+            self._metrics.sweep_changes.labels(VERDICTS[verdict], cause).inc()
+            session.cause = cause
+        if change.reported is not None:
+            reported = change.reported.verdict
+            made = decision_again(
+                session, facts, change.reported, decider.provenance, mode="report", at=at, cause=cause, trigger=trigger
+            )
+            say(partition, made, "report")
+        self._keeper.change(partition, session, verdict, reported, at, draft)
+
+    # -- removals said again -------------------------------------------------------------------------------------
+
+    def _remind(self, say: Say, draft: Draft, at: int, until: float) -> bool:
+        """Say removals again that are due; returns whether time ended it."""
+        decider, keeper = self._decider, self._keeper
+        for n, (partition, session) in enumerate(keeper.unreminded(at), 1):
+            slots = decider.index.reaching(session.account, session.meeting)
+            facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
+            judgement, _ = judge_by(slots, session, facts, at)
+            if judgement.verdict != REMOVE:  # a sweep is on its way and says so
+                keeper.again_later(partition, session, at)
+                continue
+            cause, trigger = reminder(session)
+            made = decision_again(
+                session, facts, judgement, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
+            )
+            say(partition, made, "enforce")
+            session.reminders += 1
+            keeper.change(partition, session, session.verdict, session.reported, at, draft)
+            self._metrics.reminders.inc()
+            if n % LOOK == 0 and time.perf_counter() > until:
+                return True
+        return False
+
+    # -- what is said of it --------------------------------------------------------------------------------------
+
+    def has_swept(self, offset: int) -> bool:
+        """Whether what documents up to an offset of the policy log changed has been said and acknowledged."""
+        return self.backlog.swept(offset) and not self._done
+
+    def report(self) -> status.Sweep | None:
+        """What came of sweeps since this was last asked; None where no session was decided again."""
+        tally, self._tally = self._tally, _Tally()
+        self._metrics.swept.inc(tally.decided)
+        return tally.report(len(self._keeper))
+
+    async def survey(self, other: Decider) -> tuple[int, int]:
+        """How many live verdicts another geography would change, and how many there are. Changes nothing."""
+        changed = seen = 0
+        for partition, view, meeting, session in self._walk(EVERYTHING):
+            del partition, view
+            seen += 1
+            slots = other.index.reaching(meeting.account, meeting.id)
+            facts = self._keeper.facts(session, other, reads_addresses=any(slot.reads_addresses for slot in slots))
+            changed += judge_by(slots, session, facts, self._clock())[0].verdict != session.verdict
+            if seen % SLICE == 0:
+                await asyncio.sleep(0)
+        return changed, seen
+
+
+class _Tally:
+    """What sweeps came to since it was last said."""
+
+    def __init__(self) -> None:
+        self.decided = 0
+        self.changed: Counter[str] = Counter()
+        self.trials: list[status.Trial] = []
+
+    def report(self, sessions: int) -> status.Sweep | None:
+        if not self.decided:
+            return None
+        return status.Sweep(
+            sessions=sessions,
+            decided=self.decided,
+            admit=self.changed["admit"],
+            alert=self.changed["alert"],
+            remove=self.changed["remove"],
+            trials=self.trials,
+        )

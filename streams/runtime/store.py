@@ -1,0 +1,248 @@
+"""A table's rows on this machine's disk: one RocksDB per partition, each an exact prefix of its changelog.
+
+Local files are never the truth, only a shortcut to it: rows come here after the changelog has them, and whatever is
+wrong with a partition's files, they are thrown away and read again from the changelog. Two things follow. Rows and the
+*mark*, which says how far they go, are written in one batch or not at all. And a fault of the files must be noticed:
+RocksDB checks its blocks when they are read, but rocksdict's `items` ends at a damaged one as if nothing came after it,
+so rows are read by an iterator whose status is asked.
+
+A fault of the machine (disk full, no right, files locked by another process) is told apart, for throwing files away
+would cure nothing: it is raised, and the process ends.
+
+Faust opens and closes partitions through the `Store` subclass below, and asks it for persisted offsets. What Faust
+would write here (`table[key] = value`) is refused by the table.
+"""
+
+import logging
+import shutil
+import struct
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import rocksdict
+from faust.stores import rocksdb
+from faust.types import TP
+
+log = logging.getLogger(__name__)
+
+RESERVED: Final = b"__faust\0"
+"""No key of a row may begin so."""
+
+CACHE_BYTES: Final = 32 << 20
+WRITE_BUFFER_BYTES: Final = 8 << 20
+OPEN_FILES: Final = 64
+SLICE_ROWS: Final = 1_000
+"""Rows read at once. Between slices no iterator is held, which would keep closed files locked."""
+
+_MARK_KEY: Final = RESERVED + b"mark"
+_MARK: Final = struct.Struct(">BqQQ")
+_MARK_FORMAT: Final = 1
+
+_MACHINE_FAULTS: Final = (
+    *("No space left", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted"),
+    *("Too many open files", "Cannot allocate memory"),
+)
+_LOCKED: Final = ("lock hold by", "While lock file")
+
+
+class Mark(NamedTuple):
+    """How far a partition's rows go.
+
+    Attributes:
+        offset: The last changelog offset they include; -1 for none.
+        highest: The highest number seen in the changelog up to there.
+        as_of: Unix milliseconds; every record behind `offset` was appended later than this.
+    """
+
+    offset: int
+    highest: int
+    as_of: int
+
+
+class DamagedFilesError(Exception):
+    """A partition's files failed in use. They are gone; the process should end, and its next start rebuilds them."""
+
+
+def is_machine_fault(exc: BaseException) -> bool:
+    """Whether this error of RocksDB (which has no classes of them) is the machine's and not the files'."""
+    return is_locked(exc) or any(fault in str(exc) for fault in _MACHINE_FAULTS)
+
+
+def is_locked(exc: BaseException) -> bool:
+    """Whether somebody else has these files open."""
+    return any(words in str(exc) for words in _LOCKED)
+
+
+class PartitionStore(rocksdb.Store):
+    """The partitions of one table.
+
+    Attributes:
+        marks: Of each open partition.
+        rebuilt: How many partitions' files were thrown away.
+    """
+
+    logger = logging.getLogger("faust")  # where Faust's own lines about this service go
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.marks: dict[int, Mark] = {}
+        self.rebuilt = 0
+        self._cache = rocksdict.Cache(CACHE_BYTES)  # shared: there may be many partitions
+
+    # Opening and closing.
+
+    def open(self, partition: int, flaw: Callable[[Mark, bool], str | None], now: int) -> Mark:
+        """Open a partition's files, or new ones where these are of no use.
+
+        Args:
+            partition: Its number; it may be open already.
+            flaw: What is wrong with files of this mark, if anything; told whether they were closed until now.
+            now: Unix milliseconds.
+
+        Raises:
+            Exception: The machine's fault; see `is_locked`.
+        """
+        was_closed = partition not in self._dbs
+        reason = self._try_open(partition)
+        if reason is None and partition in self.marks:
+            reason = flaw(self.marks[partition], was_closed)
+        if reason is not None:
+            self.discard(partition, reason)
+            self._dbs[partition] = self._open_for_partition(partition)
+        if partition not in self.marks:
+            self.write(partition, (), Mark(-1, 0, now))
+        return self.marks[partition]
+
+    def _try_open(self, partition: int) -> str | None:
+        """Open if need be, and read the mark of files that existed; returns why that failed."""
+        if partition in self._dbs:
+            return None
+        existed = self.partition_path(partition).exists()
+        try:
+            db = self._dbs[partition] = self._open_for_partition(partition)
+            raw = db.get(_MARK_KEY)
+        except Exception as exc:  # rocksdict raises nothing finer
+            if is_machine_fault(exc):
+                raise
+            return str(exc)
+        if raw is not None and len(raw) == _MARK.size and raw[0] == _MARK_FORMAT:
+            self.marks[partition] = Mark(*_MARK.unpack(raw)[1:])
+            return None
+        return "its files hold no mark of this format" if existed else None
+
+    def _open_for_partition(self, partition: int) -> Any:
+        """Open a partition's files with our options; Faust's `RocksDBOptions` ignores most under rocksdict."""
+        options = rocksdict.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_max_open_files(OPEN_FILES)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        table = rocksdict.BlockBasedOptions()
+        table.set_block_cache(self._cache)
+        options.set_block_based_table_factory(table)
+        return rocksdict.Rdict(str(self.partition_path(partition)), options=options)
+
+    def _db_for_partition(self, partition: int) -> Any:
+        """An open partition; only `open` opens one, and Faust asks only for those that are.
+
+        Raises:
+            KeyError: It is not open.
+        """
+        return self._dbs[partition]
+
+    def close(self, partition: int) -> None:
+        """Close a partition's files, so that they can be opened again."""
+        self.marks.pop(partition, None)
+        db = self._dbs.pop(partition, None)
+        if db is not None:
+            with suppress(Exception):  # a failed last flush: what it would have kept is in the changelog
+                db.close()
+
+    def keep(self, partitions: Collection[int]) -> None:
+        """Close every other partition."""
+        for partition in self._dbs.keys() - set(partitions):
+            self.close(partition)
+
+    def discard(self, partition: int, reason: str) -> None:
+        """Throw a partition's files away."""
+        path: Path = self.partition_path(partition)
+        log.warning("%s[%d]: local files thrown away, to be read from the changelog: %s", self.table_name, partition,
+                    reason)  # fmt: skip
+        self.close(partition)
+        self.rebuilt += 1
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    async def stop(self) -> None:
+        """Close everything (Faust leaves it to the garbage collector)."""
+        self.keep(())
+
+    # Rows.
+
+    def write(self, partition: int, rows: Iterable[tuple[bytes, bytes | None]], mark: Mark) -> None:
+        """Write rows (None deletes) and the mark they lead to, all or nothing.
+
+        Raises:
+            KeyError: The partition is not open.
+            DamagedFilesError: See there.
+        """
+        db = self._dbs[partition]
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in rows:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_MARK_KEY, _MARK.pack(_MARK_FORMAT, *mark))
+        with self._guarded(partition):
+            db.write(batch)
+        self.marks[partition] = mark
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Every row of an open partition, in the order of keys.
+
+        Raises:
+            KeyError: The partition is not open, or was closed meanwhile.
+            DamagedFilesError: See there.
+        """
+        after = b""
+        while True:
+            part = self._slice(partition, after)
+            for key, value in part:
+                if not key.startswith(RESERVED):
+                    yield key, value
+            if len(part) < SLICE_ROWS:
+                return
+            after = part[-1][0] + b"\0"
+
+    def _slice(self, partition: int, begin: bytes) -> list[tuple[bytes, bytes]]:
+        db = self._dbs[partition]
+        part: list[tuple[bytes, bytes]] = []
+        with self._guarded(partition):
+            rows = db.iter()
+            rows.seek(begin)
+            while len(part) < SLICE_ROWS and rows.valid():
+                part.append((rows.key(), rows.value()))
+                rows.next()
+            rows.status()  # raises where it ended by damage
+        return part
+
+    @contextmanager
+    def _guarded(self, partition: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:  # rocksdict raises nothing finer
+            if is_machine_fault(exc):
+                raise
+            self.discard(partition, str(exc))
+            raise DamagedFilesError(f"{self.table_name}[{partition}]: {exc}") from exc
+
+    # For Faust.
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The last offset held, None for none."""
+        mark = self.marks.get(tp.partition)
+        return mark.offset if mark is not None and mark.offset >= 0 else None

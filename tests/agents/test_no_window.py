@@ -1,0 +1,471 @@
+"""No window between a join and a document: a seeded simulation that lets anything happen at any point, crashes too.
+
+A ``Script`` is what happens to a partition: events of participations (out of order, repeated), documents, windows,
+geo builds, the clock, turns, crashes and rebalances; also while a chunk is on its way to the brokers, and while nobody
+owns the partition. A ``World`` plays it on the real agent, keeper, sweeper and decider. What was said last of everyone
+still in must then be what deciding afresh gives, and what the same script without crashes says.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streams.adapters.metrics import Metrics
+from streams.adapters.seal import Sealer
+from streams.agents import sweeps
+from streams.agents.decider import Decider
+from streams.agents.joins import Fuse, JoinsAgent
+from streams.agents.sessions import SessionKeeper
+from streams.agents.sweeps import Sweeper
+from streams.core import address, instants
+from streams.core.decide import decision_id
+from streams.core.events import JoinEvent, LeaveEvent, Provenance
+from streams.core.facts import Facts, settle
+from streams.core.index import Index, Revision
+from streams.core.policy import path_of
+from streams.core.sessions import moment
+from streams.core.sweep import Reach
+from streams.wire import cloudevents
+from tests import samples
+from tests.agents.rig import HOUR, KEY, MemoryTable
+from tests.agents.test_joins import Chunk, Partition, record
+from tests.samples import DAY, NOON, PROVENANCE, VOCABULARY, rule
+
+SEEDS = 300
+PLACES = [("acme", "m-1"), ("acme", "m-2"), ("globex", "m-3")]
+ADDRESSES = ["203.0.113.1", "203.0.113.2", "203.0.113.130", "2001:db8::1", "none"]
+CRASHES = ["before", "part", "between", "after"]
+"""Nothing sent; some decisions sent; all of them, but no session; everything, and read again all the same."""
+
+METRICS = Metrics(CollectorRegistry())
+
+
+class Op(NamedTuple):
+    """One thing that happens: its name, and what with."""
+
+    what: str
+    value: Any = None
+
+
+class Step(NamedTuple):
+    """A chunk (of no events: a turn), what happens while it is sent, and how it ends."""
+
+    events: int
+    during: list[Op]
+    crash: str | None
+    down: list[Op]
+    new_process: bool
+    log_first: bool
+
+
+class Script:
+    """What happens, drawn from a seed; the events of the joins topic, and the steps."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+        self._now = NOON
+        self._offset = self._geo = 0
+        self._revisions: dict[tuple[str, ...], list[int]] = {}
+        self.events = self._events()
+        self.steps = [self._step() for _ in range(30)]
+
+    def _events(self) -> list[dict[str, Any]]:
+        random, found = self._random, []
+        for number in range(8):
+            account, meeting = random.choice(PLACES)
+            whose = {"meeting": meeting, "account": account, "participation": f"p-{number}"}
+            counted, events = random.random() < 0.5, []
+            for n in range(random.randint(1, 4)):
+                data = whose | {"address": random.choice(ADDRESSES), "role": random.choice(["host", "guest"])}
+                event = {"specversion": "1.0", "source": "/edge", "id": f"{number}-{n}"}
+                event |= {"type": f"doorward.{'update' if n else 'join'}.v1"}
+                stamp = {"time": instants.render(NOON + n * 1000)}
+                events.append(event | ({"data": data | {"sequence": n}} if counted else {"data": data} | stamp))
+            if random.random() < 0.4:
+                leave = {"specversion": "1.0", "source": "/edge", "id": f"{number}-x", "type": "doorward.leave.v1"}
+                events.append(leave | {"data": whose})
+            if random.random() < 0.4:
+                random.shuffle(events)
+            events += random.sample(events, random.choice([0, 0, 1]))
+            found += zip(sorted(random.random() for _ in events), events, strict=True)
+        return [event for _, event in sorted(found, key=lambda item: item[0])]
+
+    def _step(self) -> Step:
+        random = self._random
+        events = random.choice([0, 0, 1, 1, 2, 3])
+        crash = random.choice(CRASHES) if random.random() < 0.2 else None
+        return Step(events, self._ops(), crash, self._ops(), random.random() < 0.5, random.random() < 0.5)
+
+    def _ops(self) -> list[Op]:
+        return [self._op() for _ in range(self._random.choice([0, 0, 1, 2]))]
+
+    def _op(self) -> Op:
+        match self._random.choice(["document", "document", "clock", "clock", "geo", "tick"]):
+            case "document":
+                return Op("document", self._document())
+            case "clock":
+                self._now += self._random.choice([1, 1_000, 10_000, 40_000])
+                return Op("clock", self._now)
+            case "geo":
+                self._geo += 1
+                return Op("geo", self._geo)
+            case _:
+                return Op("tick")
+
+    def _document(self) -> Revision:
+        random = self._random
+        account, meeting = random.choice(PLACES)
+        fields: dict[str, Any] = {"name": random.choice(["a", "b"])}
+        make = random.choice([samples.account, samples.meeting, samples.service])
+        if make is not samples.service:
+            fields |= {"account": account} | ({"meeting": meeting} if make is samples.meeting else {})
+        used = self._revisions.setdefault((make.__name__, *sorted(fields.values())), [])
+        number = max(used, default=0) + random.choice([1, 1, 2])
+        if len(used) > 1 and random.random() < 0.1:
+            number = next(n for n in range(1, max(used) + 2) if n not in used)
+        used.append(number)
+        fields["revision"] = number
+        if random.random() < 0.15:
+            fields["retracted"] = True
+        fields["mode"] = random.choice(["enforce", "enforce", "report"])
+        if make is samples.service or random.random() < 0.4:
+            opens = self._now // 1000 * 1000 + random.randint(-30, 60) * 1000
+            closes = opens + random.randint(1, 90) * 1000
+            if make is samples.service:  # its window is a week or longer (charter C5)
+                opens, closes = random.choice([(opens, opens + 8 * DAY), (closes - 8 * DAY, closes)])
+            fields |= {"not_before": instants.render(opens), "not_after": instants.render(closes)}
+        conditions = [{"country": [random.choice(["FR", "DE"])]}, {"network": ["203.0.113.0/25"]}, {"role": ["guest"]}]
+        fields["rules"] = [rule(random.choice(["remove", "remove", "alert", "admit"]), random.choice(conditions))]
+        fields["default"] = random.choice(["admit", "admit", "alert"])
+        self._offset += 1
+        return samples.revision(make(**fields), offset=self._offset, appended_at=self._now)
+
+
+class Crash(Exception):
+    """The worker is gone, or its partition is."""
+
+
+class Table(MemoryTable):
+    """Things happen while its rows are read: a recovery lets other tasks run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happen: Callable[[], None] = lambda: None
+
+    def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        yield from super().rows(partition)
+        self.happen()
+
+
+class Outbox:
+    """Of one chunk; sends what the step allows."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._added: list[tuple[str, Any]] = []
+
+    def add(self, topic: str, partition: int, key: Any, value: Any, *rest: Any) -> None:
+        self._added.append((topic, value))
+
+    async def send(self, check: Callable[[], None]) -> None:
+        world, step = self._world, self._world.step
+        check()
+        half = len(step.during) // 2
+        world.happen(step.during[:half])
+        if step.crash == "before":
+            raise Crash
+        sent = self._added[: len(self._added) // 2] if step.crash == "part" else self._added
+        world.sent += [(topic, msgspec.json.decode(value)) for topic, value in sent if topic != "joins.dlq"]
+        world.happen(step.during[half:])
+        if step.crash in ("part", "between"):
+            raise Crash
+
+
+class World:
+    """Plays a script."""
+
+    def __init__(self, script: Script, *, crashes: bool, sweeper: type[Sweeper] = Sweeper) -> None:
+        self.script = script
+        self.crashes = crashes
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.now, self.geo, self.position, self.asked = NOON, 0, 0, False
+        self.log: list[Revision] = []
+        self.table = Table()
+        self.left: dict[str, int] = {}  # subject to how much had been said when its leave was done with
+        self.step = Step(0, [], None, [], new_process=False, log_first=False)
+        self._sweeper = sweeper
+        self._start()
+
+    # -- the worker ----------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """A new process, which knows nothing yet."""
+        provenance = msgspec.structs.replace(PROVENANCE, policy_offset=-1)
+        self.decider = Decider(Index(), self.locate, self._located(provenance))
+        self.keeper = SessionKeeper(
+            self.decider, Sealer([KEY]), METRICS, lateness=6 * HOUR, ttl=24 * HOUR, remind=30_000
+        )
+        self.sweeper = self._sweeper(
+            self.decider, self.keeper, METRICS, clock=lambda: self.now, ask_turn=self._ask, finished=lambda: None
+        )
+        self.sweeper.world = self  # type: ignore[attr-defined]  # for those below that are made to fail
+        self.agent = JoinsAgent(
+            keeper=self.keeper,
+            sweeper=self.sweeper,
+            table=self.table,
+            outbox=lambda: Outbox(self),  # type: ignore[arg-type, return-value]
+            clock=lambda: self.now,
+            metrics=METRICS,
+            partitions=1,
+            max_event_bytes=1 << 20,
+            fuse=Fuse(0.05, 100),
+        )
+        self.followed = 0
+
+    def _ask(self) -> None:
+        self.asked = True
+
+    def locate(self, text: str) -> Facts:
+        packed = address.parse(text)
+        return settle(VOCABULARY, address=packed, country=Random(f"{text} {self.geo}").choice(["FR", "DE", "US", None]))
+
+    def _located(self, provenance: Provenance) -> Provenance:
+        return msgspec.structs.replace(provenance, geo_build=f"country-{self.geo}", geo_time=self.geo)
+
+    def _follow(self) -> None:
+        """Read the policy log on, as `app.Worker` does."""
+        accepted = self.log[self.followed :]
+        if not accepted:
+            return
+        self.followed = len(self.log)
+        for revision in accepted:
+            self.decider.index.put(revision)
+        offset = accepted[-1].offset
+        self.decider.provenance = msgspec.structs.replace(self.decider.provenance, policy_offset=offset)
+        self.sweeper.accepted(accepted, offset)
+
+    def happen(self, ops: Iterable[Op], *, alive: bool = True) -> None:
+        for what, value in ops:
+            if what == "document":
+                self.log.append(value)
+            elif what == "clock":
+                self.now = value
+            elif what == "geo":
+                self.geo = value
+            if not alive:
+                continue
+            self._follow()
+            if what == "geo":
+                self.decider.provenance = self._located(self.decider.provenance)
+                self.sweeper.relocated()
+            elif what == "tick":
+                self.sweeper.tick()
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        await self._take_on()
+        for step in self.script.steps:
+            await self._take(step if self.crashes else step._replace(crash=None))
+        calm = self.step._replace(events=3, during=[], crash=None, down=[])
+        while self.position < len(self.script.events):
+            await self._take(calm)
+        self.sweeper.tick()
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Give turns for as long as they are asked for."""
+        calm = Step(0, [], None, [], new_process=False, log_first=False)
+        for _ in range(1_000):
+            if not self.asked:
+                break
+            await self._take(calm)
+        assert not self.asked
+        assert not len(self.sweeper.backlog)
+
+    async def _take(self, step: Step) -> None:
+        self.step = step
+        end = min(len(self.script.events), self.position + step.events)
+        events = self.script.events[self.position : end]
+        records = [
+            record(self.position + n, json.dumps(event).encode(), event["data"]["meeting"].encode())
+            for n, event in enumerate(events)
+        ]
+        self.asked = False
+        try:
+            await self.agent.answer(Chunk(parts={Partition(): records} if records else {}))  # type: ignore[arg-type]
+            if step.crash == "after":
+                raise Crash
+        except Crash:
+            await self._recover(step)
+            return
+        self.position = end
+        for event in events:
+            if event["type"] == "doorward.leave.v1":
+                self.left.setdefault(_subject(event), len(self.sent))
+        if not self.crashes:
+            self.happen(step.down)
+
+    async def _recover(self, step: Step) -> None:
+        if step.new_process:
+            self.happen(step.down, alive=False)
+            self._start()
+            if step.log_first:
+                self._follow()
+            await self._take_on()
+            self._follow()
+            return
+        self.keeper.forget()
+        self.agent.forget()
+        self.sweeper.forgotten()
+        half = len(step.down) // 2
+        self.happen(step.down[:half])
+        self.table.happen = lambda: self.happen(step.down[half:])
+        await self._take_on()
+        self.table.happen = lambda: None
+
+    async def _take_on(self) -> None:
+        await self.keeper.load({0}, self.table)
+        self.sweeper.recovered()
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def last_said(self, topic: str) -> dict[str, str]:
+        """By subject, the verdict of the greatest `order`; a tie must be one verdict."""
+        found: dict[str, tuple[list[int], str]] = {}
+        for on, decision in self.sent:
+            said = decision["data"]["order"], decision["data"]["verdict"]
+            before = found.get(decision["subject"], ([], ""))
+            if on == topic and said[0] >= before[0]:
+                assert said[0] > before[0] or said[1] == before[1], decision
+                found[decision["subject"]] = said
+        return {subject: verdict for subject, (_, verdict) in found.items()}
+
+    def afresh(self) -> dict[str, tuple[str, str]]:
+        """What everyone still in would get now, and of documents in report mode."""
+        newest: dict[str, JoinEvent] = {}
+        gone = set()
+        for event in self.script.events:
+            decoded = cloudevents.decode(json.dumps(event).encode(), (), max_bytes=1 << 20)
+            if isinstance(decoded, LeaveEvent):
+                gone.add(_subject(event))
+            elif (subject := _subject(event)) not in newest or moment(decoded) > moment(newest[subject]):
+                newest[subject] = decoded
+        answers = {s: self.decider.answer(event, 0, self.now) for s, event in newest.items() if s not in gone}
+        return {
+            subject: (answer.decision.data.verdict, answer.report.data.verdict if answer.report else "admit")
+            for subject, answer in answers.items()
+        }
+
+
+def _subject(event: dict[str, Any]) -> str:
+    data = event["data"]
+    return path_of(data["account"], data["meeting"], data["participation"])
+
+
+# -- what must hold ----------------------------------------------------------------------------------------------
+
+
+async def check(seed: int, sweeper: type[Sweeper] = Sweeper) -> None:
+    world = World(Script(seed), crashes=True, sweeper=sweeper)
+    await world.play()
+    prompt = World(Script(seed), crashes=False)
+    await prompt.play()
+    fresh = world.afresh()
+    assert fresh == prompt.afresh()
+    for each in (world, prompt):
+        enforced, reported = each.last_said("decisions"), each.last_said("decisions.report")
+        assert {s: enforced[s] for s in fresh} == {s: verdict for s, (verdict, _) in fresh.items()}
+        assert {s: reported.get(s, "admit") for s in fresh} == {s: verdict for s, (_, verdict) in fresh.items()}
+    _check_ids(world)
+    _check_leaves(world)
+    said = len(world.sent)
+    world.sweeper.relocated()
+    await world.finish()
+    assert len(world.sent) == said, "a sweep without changes says nothing"
+
+
+def _check_ids(world: World) -> None:
+    meaning: dict[str, tuple[str, str, str]] = {}
+    for topic, decision in world.sent:
+        means = topic, decision["subject"], decision["data"]["verdict"]
+        assert meaning.setdefault(decision["id"], means) == means
+
+
+def _check_leaves(world: World) -> None:
+    """Once a leave is done with, only late events are answered."""
+    for subject, count in world.left.items():
+        for topic, decision in world.sent[count:]:
+            if decision["subject"] == subject:
+                data, mode = decision["data"], "enforce" if topic == "decisions" else "report"
+                trigger = "event", data["event"]["source"], data["event"]["id"]
+                assert decision["id"] == decision_id(mode, SimpleNamespace(**data), trigger, data["verdict"])  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _small_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn looks at two sessions, so that everything happens in the midst of sweeps."""
+    monkeypatch.setattr(sweeps, "TURN_SECONDS", -1)
+    monkeypatch.setattr(sweeps, "LOOK", 2)
+    monkeypatch.setattr(sweeps, "SLICE", 3)
+
+
+def failing(seeds: Iterable[int], sweeper: type[Sweeper] = Sweeper) -> Iterator[tuple[int, AssertionError]]:
+    for seed in seeds:
+        try:
+            asyncio.run(check(seed, sweeper))
+        except AssertionError as exc:
+            yield seed, exc
+
+
+def test_what_was_said_last_is_what_deciding_afresh_gives() -> None:
+    for seed, exc in failing(range(SEEDS)):
+        pytest.fail(f"seed {seed}: {exc}")
+
+
+# -- and that it would be seen if it did not -----------------------------------------------------------------------
+
+
+class Deaf(Sweeper):
+    """Doesn't hear of documents."""
+
+    def accepted(self, revisions: Iterable[Revision], offset: int) -> None:
+        return
+
+
+class Forgetful(Sweeper):
+    """Doesn't make up for what happened before it took a partition on."""
+
+    def recovered(self) -> None:
+        return
+
+
+class Hasty(Sweeper):
+    """Walks only over sessions that were on disk when the document came: not over those just on their way there."""
+
+    world: World
+    missed: set[str] = set()
+
+    def accepted(self, revisions: Iterable[Revision], offset: int) -> None:
+        kept = {key.decode() for key in self.world.table.kept.get(0, {})}
+        live = (path_of(s.account, s.meeting, s.participation) for view in self._keeper.views.values() for s in view)
+        self.missed = set(live) - kept
+        super().accepted(revisions, offset)
+
+    def _walk(self, reach: Reach) -> Any:
+        for found in super()._walk(reach):
+            session = found[-1]
+            if path_of(session.account, session.meeting, session.participation) not in self.missed:
+                yield found
+
+
+@pytest.mark.parametrize("sweeper", [Deaf, Forgetful, Hasty])
+def test_a_sweeper_that_misses_something_is_found_out(sweeper: type[Sweeper]) -> None:
+    assert next(failing(range(SEEDS), sweeper), None) is not None
