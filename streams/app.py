@@ -50,6 +50,8 @@ SAY_AGAIN_SECONDS: Final = 1.0
 """How soon what could not be said is tried again."""
 TICK_SECONDS: Final = 0.5
 """How often sweeps look at the clock."""
+TAKEN_ON_SECONDS: Final = 0.02
+"""How often a start looks whether its partitions are loaded."""
 FEW_CHANGES: Final = 10
 """Changed live verdicts below which a new geo build is never held back: of few sessions, one is a large share."""
 
@@ -280,8 +282,15 @@ class Worker:
         self._timings = {"start": time.monotonic() - started}
         self._news.set()
         self.app.source.open()
+        while not self._has_taken_on():
+            await asyncio.sleep(TAKEN_ON_SECONDS)
         self.metrics.ready.set(1)
         log.info("ready", documents=len(self.index), policy_offset=self.follower.offset)
+
+    def _has_taken_on(self) -> bool:
+        """Whether the first rebalance is over and what it gave us is loaded."""
+        assigned = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == JOINS}
+        return self.app.is_recovered and assigned <= self.keeper.views.keys()
 
     async def _read_status(self) -> None:
         reader = LogReader(STATUS, self.speaker.handle, **self._client_options)

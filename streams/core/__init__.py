@@ -4,5 +4,6 @@ What may live here: values and functions over them. No clock, no I/O, no logging
 the standard library and msgspec only. Whatever the world knows (time, geography, the ISO vocabulary, who signed)
 comes in as an argument, so that the worker, ``doorward decide`` and the tests run the very same code.
 
-Reading order: ``address`` → ``facts`` → ``policy`` → ``index`` → ``decide`` → ``receipts``.
+Reading order: ``address`` → ``facts`` → ``policy`` → ``index`` → ``decide`` → ``receipts``;
+then ``sessions`` → ``sweep`` → ``trials`` for calls that are live.
 """

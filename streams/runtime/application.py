@@ -135,6 +135,11 @@ class ChunkedApp(faust.App):
         """Recovers the chunked tables; made once they all are."""
         return Replay(changelogs(self.tables.values()), cast("TableManager", self.tables).recovery)
 
+    @property
+    def is_recovered(self) -> bool:
+        """Whether the first rebalance is over, and what it gave us of tables recovered."""
+        return cast("TableManager", self.tables).recovery.completed.is_set()
+
     async def on_started(self) -> None:
         """Start the watchdog once everything else runs."""
         await self.add_runtime_dependency(self.watchdog)

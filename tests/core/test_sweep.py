@@ -354,7 +354,9 @@ def waiting(opens: int | None, closes: int | None, who: str | None, where: str |
     )
 
 
-names = st.text(min_size=1, max_size=3) | st.sampled_from(["ä", "\U0001f6aa", "\uffff", "z", "é/ü"])
+names = st.text(st.characters(exclude_characters="\U0010ffff"), min_size=1, max_size=3) | st.sampled_from(
+    ["ä", "\U0001f6aa", "\uffff", "z", "é/ü"]
+)
 waits = st.builds(
     waiting, st.none() | st.integers(-5, 5), st.none() | st.integers(-5, 5), st.none() | names, st.none() | names
 ).filter(lambda d: d.meeting is None or d.account is not None)
@@ -377,6 +379,14 @@ def test_a_clock_that_went_from_one_instant_to_another_passes_the_edges_between(
     }
     assert timetable.between(then, now) == passed
     assert timetable.between(now, then) == passed
+
+
+@pytest.mark.xfail(strict=True, reason="the last code point sorts behind what Timetable.between takes for the last")
+def test_an_account_named_by_the_last_code_point_waits_no_longer_than_others() -> None:
+    timetable = Timetable()
+    timetable.add(waiting(NOON, None, "\U0010ffff"))
+    assert timetable.between(NOON - 1, NOON) == {Reach("\U0010ffff")}
+    assert timetable.between(NOON, NOON + 1) == set()
 
 
 def test_every_edge_is_passed_once_however_time_is_cut() -> None:

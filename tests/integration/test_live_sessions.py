@@ -18,12 +18,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.adapters.policylog import Offer
+from streams.adapters.topics import connected
 from streams.dev.sandbox import Sandbox, SandboxWorker, rejections
 from tests.geofiles import BUILD, write_geo
 from tests.integration.backend import Backend, join
@@ -239,7 +242,7 @@ def test_a_document_in_report_mode_is_tried_on_people_already_in_and_touches_nob
 
 def test_nobody_slips_through_between_a_join_and_a_document(sandbox: Sandbox, backend: Backend) -> None:
     """Joins and documents at the same time. The last document names a network, which needs the sealed addresses."""
-    crowd = people("proctor", 400, [*FRENCH, *AMERICAN], meetings=20)
+    crowd = people("proctor", 4_000, [*FRENCH, *AMERICAN], meetings=20)
     nets = [{"id": "room", "when": {"network": ["5.39.0.0/16", "2001:4860::/32"]}, "then": "remove"}]
     documents = [
         document("proctor", 1),
@@ -248,25 +251,43 @@ def test_nobody_slips_through_between_a_join_and_a_document(sandbox: Sandbox, ba
         document("proctor", 4),
         document("proctor", 5, rules=nets),
     ]
-    sending = threading.Thread(
-        target=lambda: [backend.send_events(*crowd[n : n + 8]) for n in range(0, len(crowd), 8)], daemon=True
-    )
-    sending.start()
-    said(backend, "proctor", bool)  # people are in before the first document
+    sent: list[dict[str, Any]] = []
+    enough = threading.Event()
+
+    def flow() -> None:
+        for n in range(0, len(crowd), 8):
+            if enough.is_set():
+                return
+            backend.send_events(*crowd[n : n + 8])
+            sent.extend(crowd[n : n + 8])
+
+    joins = threading.Thread(target=flow, daemon=True)
+    joins.start()
     for value in documents:
+        await_more(sent, 40)
         push(sandbox, value)
-    joining = sending.is_alive()
-    sending.join(60)
-    expected = {name(e): "remove" if e["data"]["address"] in (*FRENCH[:2], AMERICAN[1]) else "admit" for e in crowd}
+    await_more(sent, 40)
+    enough.set()
+    joins.join(30)
+    assert 240 <= len(sent) < len(crowd), "joins flowed all the while"
+    expected = {name(e): "remove" if e["data"]["address"] in (*FRENCH[:2], AMERICAN[1]) else "admit" for e in sent}
     told = said(backend, "proctor", lambda found: verdicts(found) == expected)
     assert verdicts(told) == expected
     at_join = {events[0]["data"]["policy_offset"] for events in told.values() if events[0]["data"]["cause"] == "join"}
-    assert len(at_join) >= 4, f"joins and documents were not interleaved (still joining at the end: {joining})"
+    assert len(at_join) == len(documents) + 1, "some joined under each document, and some before the first"
     causes = {event["data"]["cause"] for events in told.values() for event in events}
     assert causes == {"join", "policy"}
     for events in told.values():
         changes = [event["data"]["verdict"] for event in events]
-        assert all(a != b for a, b in zip(changes, changes[1:], strict=False)), "a sweep speaks of changes only"
+        assert all(a != b for a, b in pairwise(changes)), "a sweep speaks of changes only"
+
+
+def await_more(sent: list[dict[str, Any]], count: int) -> None:
+    """Until so many more joins were sent."""
+    wanted, deadline = len(sent) + count, time.monotonic() + 20
+    while len(sent) < wanted:
+        assert time.monotonic() < deadline, "joins no longer flow"
+        time.sleep(0.005)
 
 
 # -- leaves ------------------------------------------------------------------------------------------------------
@@ -303,7 +324,7 @@ def test_a_join_that_comes_after_its_leave_starts_no_session(sandbox: Sandbox, b
     assert story(told[name(stays)]) == [("admit", "join"), ("remove", "policy")]
     assert sum((data["sweep"] or {"remove": 0})["remove"] for data in applied(backend, offset)) == 1
     for who in (gone, early):
-        assert {each for each in story(told[name(who)])} == {("admit", "join")}
+        assert set(story(told[name(who)])) == {("admit", "join")}
 
 
 def test_a_removal_is_said_again_until_its_leave() -> None:
@@ -311,22 +332,23 @@ def test_a_removal_is_said_again_until_its_leave() -> None:
         backend = Backend(sandbox.bootstrap)
         push(sandbox, document("visits"))
         leaves, stays = (join("m-1", FRENCH[0], "visits", id=f"visits-{which}") for which in ("leaves", "stays"))
+        after = join("m-1", AMERICAN[0], "visits", id="visits-after")  # answered behind the leave
         backend.send_events(leaves, stays)
-        told = said(backend, "visits", lambda found: all(len(found.get(name(e), ())) > 1 for e in (leaves, stays)))
-        backend.send_events(leave(leaves))
-        before = len(told[name(leaves)])
-        told = said(backend, "visits", lambda found: len(found[name(stays)]) > before + 1)
+        said(backend, "visits", lambda found: all(len(found.get(name(e), ())) > 1 for e in (leaves, stays)))
+        backend.send_events(leave(leaves), after)
+        told = said(backend, "visits", lambda found: name(after) in found)
+        left_at = told[name(after)][0]["data"]["order"][3]
+        told = said(backend, "visits", lambda found: found[name(stays)][-1]["data"]["order"][3] > left_at)
     events = told[name(stays)]
     assert len({event["id"] for event in events}) == len(events)
     assert all(event["data"]["reason"] == events[0]["data"]["reason"] for event in events)
-    assert all(a["data"]["order"] < b["data"]["order"] for a, b in zip(events, events[1:], strict=False))
+    assert all(a["data"]["order"] < b["data"]["order"] for a, b in pairwise(events))
     assert events[1]["id"] == identity(events[1], "reminder", "1")
     assert events[1]["data"]["receipt"]["status"] == 403
-    waits = [b["data"]["order"][3] - a["data"]["order"][3] for a, b in zip(events, events[1:], strict=False)]
+    waits = [b["data"]["order"][3] - a["data"]["order"][3] for a, b in pairwise(events)]
     assert waits[0] >= 1_000
     assert waits[1] >= 2_000, "it is said again after ever longer waits"
-    assert len(told[name(leaves)]) <= before + 1, "nobody is told again of one who left"
-    assert len(told[name(leaves)]) < len(events)
+    assert told[name(leaves)][-1]["data"]["order"][3] <= left_at, "nobody is told again of one who left"
 
 
 # -- the clock ---------------------------------------------------------------------------------------------------
@@ -349,6 +371,10 @@ def test_a_window_that_opens_and_closes_is_a_cause_of_its_own(sandbox: Sandbox, 
         assert removed["id"] == identity(removed, "clock", edges[0])
         assert let_in["id"] == identity(let_in, "clock", edges[1])
     assert all(story(told[name(event)]) == [("admit", "join")] for event in crowd[1::2])
+    retracted = push(sandbox, retraction("clock", 2))
+    sweeps = [data["sweep"] for data in applied(backend, retracted) if data["sweep"]]
+    assert sum(sweep["decided"] for sweep in sweeps) == len(crowd), "what the clock changed is not this document's"
+    assert sum(sweep["admit"] + sweep["alert"] + sweep["remove"] for sweep in sweeps) == 0
 
 
 # -- crashes -----------------------------------------------------------------------------------------------------
@@ -358,15 +384,14 @@ def test_a_window_that_opens_and_closes_is_a_cause_of_its_own(sandbox: Sandbox, 
 def test_a_worker_killed_in_a_sweep_leaves_nobody_with_the_old_verdict(
     sandbox: Sandbox, backend: Backend, account: str
 ) -> None:
-    """`kill` leaves the dead worker its folder, `wipe` does not. The other one may take its partitions meanwhile."""
+    """`kill` leaves the dead worker its folder, `wipe` does not."""
     crowd = people(account, SESSIONS, [*FRENCH, *AMERICAN], meetings=200)
     expected = {name(e): "remove" if e["data"]["address"] in FRENCH else "admit" for e in crowd}
     enter(backend, crowd, account)
     worker = sandbox.workers[0]
     before = worker.restarts
-    offset = append(sandbox, backend, document(account))
-    await_sweep(worker, account, backend)
-    os.kill(worker.pid, signal.SIGKILL)
+    offer = sandbox.authority.offer(document(account))
+    offset, killed_at = asyncio.run(push_and_kill(sandbox.bootstrap, offer, worker))
     if account == "wipe":
         await_death(worker.pid)
         shutil.rmtree(worker.folder)
@@ -376,18 +401,38 @@ def test_a_worker_killed_in_a_sweep_leaves_nobody_with_the_old_verdict(
         changes = {event["id"] for event in events if event["data"]["cause"] == "policy"}
         assert len(changes) <= 1, "what was said before the crash and after it is one decision"
         assert all(e["id"] == identity(e, "policy", str(offset)) for e in events if e["data"]["cause"] == "policy")
+    policy = [e["data"]["order"][3] for events in told.values() for e in events if e["data"]["cause"] == "policy"]
+    assert any(at < killed_at for at in policy), "it was killed in the sweep"
+    assert any(at > killed_at + 500 for at in policy), "the sweep was not over"
     deadline = time.monotonic() + 40
     while not (worker.restarts > before and all(each.is_ready() for each in sandbox.workers)):
         assert time.monotonic() < deadline, worker.last_line()
         time.sleep(0.1)
     lifted = push(sandbox, document(account, 2, rules=[]))
-    assert sum(data["sweep"]["decided"] for data in applied(backend, lifted)) == SESSIONS, "all are still known"
+    hit = [who for who, verdict in expected.items() if verdict == "remove"]
+    assert sum(data["sweep"]["admit"] for data in applied(backend, lifted)) == len(hit), "each is still known, once"
     assert set(verdicts(said(backend, account, lambda found: True)).values()) == {"admit"}
 
 
-def await_sweep(worker: SandboxWorker, account: str, backend: Backend) -> None:
-    """Until a first decision of the sweep has been acknowledged: many more are due then."""
-    said(backend, account, lambda found: any(len(events) > 1 for events in found.values()))
+async def push_and_kill(bootstrap: str, offer: Offer, worker: SandboxWorker) -> tuple[int, int]:
+    """Append a document and kill a worker as soon as the sweep has said a first thing.
+
+    Returns the document's offset and when the worker was killed, ms since the epoch.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, fetch_max_wait_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    async with consumer, producer:
+        partitions = [TopicPartition("decisions", partition) for partition in range(4)]
+        consumer.assign(partitions)
+        await consumer.seek_to_end()
+        for partition in partitions:
+            await consumer.position(partition)
+        key = offer.path.encode()
+        appended = await producer.send_and_wait("policies", offer.raw, key=key, partition=0)
+        first = await consumer.getone()
+        os.kill(worker.pid, signal.SIGKILL)
+        assert json.loads(first.value)["data"]["cause"] == "policy"
+        return appended.offset, time.time_ns() // 1_000_000
 
 
 def await_death(pid: int) -> None:
@@ -503,7 +548,5 @@ def contents(backend: Backend, topic: str) -> bytes:
 
 
 async def all_topics(sandbox: Sandbox) -> set[str]:
-    from streams.adapters.topics import connected
-
     async with connected(sandbox.bootstrap) as admin:
         return {topic for topic in await admin.list_topics() if not topic.startswith("__")}

