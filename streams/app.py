@@ -282,7 +282,7 @@ class Worker:
         self._timings = {"start": time.monotonic() - started}
         self._news.set()
         self.app.source.open()
-        while not self._has_taken_on():
+        while not self._has_taken_on():  # noqa: ASYNC110 - Faust's state has no event for it
             await asyncio.sleep(TAKEN_ON_SECONDS)
         self.metrics.ready.set(1)
         log.info("ready", documents=len(self.index), policy_offset=self.follower.offset)

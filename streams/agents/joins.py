@@ -160,13 +160,18 @@ class JoinsAgent:
                 log.error("events failed", failed=len(work.failures), first=work.failures[:3])
             if self._fuse.blown_by(failures):
                 await self._hold(chunk, partition.partition)
+        said = sum(work.verdicts.values())
         self._sweeper.turn(work.say, work.draft, work.at)
+        work.swept = sum(work.verdicts.values()) > said
         await self._write(chunk, work)
         self._sweeper.acknowledged()
         self._count(chunk, work)
 
     async def _write(self, chunk: Chunk, work: "_Work") -> None:
         """Send what a chunk came to; on disk only once the brokers have it.
+
+        What a sweep said goes out after the sessions it changed: a crash in between is made good by whoever takes them
+        on, while a decision whose session is lost would be forgotten. (A join is read again after either.)
 
         Where a worker that is not the owner any more wrote into our changelog, what it wrote is written over.
         """
@@ -177,11 +182,12 @@ class JoinsAgent:
         self._spoiled = {}
         for (partition, subject), state in work.draft.items():
             changes.put(partition, subject, None if state is None else sessionrecord.encode(state))
+        outbox = self._new_outbox() if work.swept else work.outbox
         while True:
-            table.add_to(work.outbox, changes)
-            spoiled = table.persist(changes, await work.outbox.send(chunk.check))
+            table.add_to(outbox, changes)
+            spoiled = table.persist(changes, await outbox.send(chunk.check))
             if not spoiled:
-                return
+                break
             log.warning("another worker wrote into our changelog; writing it over", spoiled=spoiled)
             foreign = await table.foreign_keys(spoiled)
             chunk.check()  # the views may have gone meanwhile
@@ -189,6 +195,8 @@ class JoinsAgent:
             for partition, subjects in foreign.items():
                 for subject in subjects:
                     changes.put(partition, subject, keeper.record(partition, subject))
+        if work.swept:
+            await work.outbox.send(chunk.check)
 
     def _answer(self, record: Record, partition: int, work: "_Work") -> bool:
         """Put what one record gets into the outbox. Returns whether it failed for a reason of our own."""
@@ -277,7 +285,7 @@ class JoinsAgent:
 class _Work:
     """What a chunk comes to: what is to be sent, and counts that go into the metrics once it is acknowledged."""
 
-    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "types", "verdicts")
+    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "swept", "types", "verdicts")
 
     def __init__(self, outbox: Outbox, at: int) -> None:
         self.outbox = outbox
@@ -287,6 +295,7 @@ class _Work:
         self.verdicts: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
+        self.swept = False  # whether a sweep said something
         self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name
 
     def say(self, partition: int, made: DecisionEvent, mode: Mode) -> None:

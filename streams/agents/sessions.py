@@ -71,6 +71,7 @@ class SessionKeeper:
     ) -> None:
         self.views: dict[int, Sessions] = {}
         self.unconfirmed = 0
+        self._unsaid: list[tuple[int, Session]] = []
         self._decider = decider
         self._sealer = sealer
         self._metrics = metrics
@@ -98,6 +99,7 @@ class SessionKeeper:
             while batch := list(islice(rows, LOAD_SLICE)):
                 self._load(view, partition, batch)
                 await asyncio.sleep(0)
+            self._find_unsaid(partition, view)
             view.ended = dict(sorted(view.ended.items(), key=lambda item: item[1].until))
             self.views[partition] = view
 
@@ -114,10 +116,20 @@ class SessionKeeper:
                 self._metrics.session_faults.labels("bad_record").inc()
                 log.error("session record passed over", partition=partition, error=str(exc))
 
+    def _find_unsaid(self, partition: int, view: Sessions) -> None:
+        """What the last sweep wrote down may not have been said: its records are acknowledged before its decisions."""
+        latest = max((session.decided_at for session in view), default=0)
+        self._unsaid += ((partition, s) for s in view if s.swept is not None and s.decided_at == latest)
+
+    def take_unsaid(self) -> list[tuple[int, Session]]:
+        """Partition and session of each that a sweep may have changed without a word; named once after a recovery."""
+        unsaid, self._unsaid = self._unsaid, []
+        return unsaid
+
     def forget(self) -> None:
         """The partitions are no longer ours."""
         self.views = {}
-        self._due, self._round, self.unconfirmed = [], None, 0
+        self._due, self._unsaid, self._round, self.unconfirmed = [], [], None, 0
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -151,9 +163,11 @@ class SessionKeeper:
                 facts = self.facts(session, decider, reads_addresses=True)
                 session.facts, session.geo_build = view.place(facts), build
             answer = decider.decide(event, facts, bad_address, session.offset, at, of=session)
-        session.cause, session.seen_at = event.cause, at
+        session.cause, session.seen_at, session.swept = event.cause, at, None
         before = session.verdict
-        session.verdict, session.reported = answer.verdict, answer.reported
+        session.verdict = answer.verdict
+        if answer.report is not None:  # else a sweep takes back what was said, if anything was
+            session.reported = answer.reported
         self.note(session, at)
         view.add(session)
         self._said(session, partition, before)

@@ -2,7 +2,8 @@
 
 ``Sweeper.turn`` is called by the joins agent with each chunk, and with an empty one whenever there is work but no
 joins. It takes a bounded share of time, so that a join waits for one turn at most, and puts what changed into the
-chunk's own outbox: decisions and session records of a sweep are acknowledged together, like those of joins.
+chunk's own outbox. What a sweep changed is written down before it is said (``JoinsAgent``): no join would be read again
+after a crash to say it, so the next owner says the last turn's again, under the same ids.
 
 Why no session slips through between a join and a document: a chunk is decided in one go, and so is a turn; documents
 are swapped in between them. A session either was decided by the new document or is in the view when the sweep that
@@ -20,13 +21,13 @@ from streams.agents.decider import Decider
 from streams.agents.sessions import Draft, SessionKeeper
 from streams.core import status
 from streams.core.charter import REMOVE
-from streams.core.decide import decision_again, find, judge_by
+from streams.core.decide import Judgement, decision_again, find, judge_by
 from streams.core.events import DecisionEvent
 from streams.core.facts import Facts
 from streams.core.index import Revision, Slot
 from streams.core.policy import VERDICTS, Mode
 from streams.core.sessions import Meeting, Session, Sessions
-from streams.core.sweep import EVERYTHING, Backlog, Change, Job, Reach, Timetable, decide_again, due, reminder
+from streams.core.sweep import EVERYTHING, NOTHING, Backlog, Change, Job, Reach, Timetable, decide_again, due, reminder
 
 TURN_SECONDS: Final = 0.002
 """How long a turn may keep joins waiting."""
@@ -79,6 +80,7 @@ class Sweeper:
         self._tally = _Tally()
         self._finished = finished
         self._done = False
+        self._looked = 0
 
     # -- what asks for sweeps ------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class Sweeper:
             self._timetable.add(revision.document)
         if len(self._keeper):
             for reach, trials in due(revisions).items():
-                self._add(reach, offset, trials)
+                self._add(reach, offset, trials, counted=True)
 
     def recovered(self) -> None:
         """Partitions were taken on: whatever happened since their sessions were last decided is made up for."""
@@ -113,8 +115,8 @@ class Sweeper:
         self._tick = True
         self._ask_turn()
 
-    def _add(self, reach: Reach, offset: int, trials: Iterable[Revision] = ()) -> None:
-        self.backlog.add(reach, offset, trials)
+    def _add(self, reach: Reach, offset: int, trials: Iterable[Revision] = (), *, counted: bool = False) -> None:
+        self.backlog.add(reach, offset, trials, counted=counted)
         self._ask_turn()
 
     # -- one turn ------------------------------------------------------------------------------------------------
@@ -129,9 +131,11 @@ class Sweeper:
         """
         until = time.perf_counter() + TURN_SECONDS
         more = False
+        for partition, session in self._keeper.take_unsaid():
+            self._restate(partition, session, say, draft, at)
         if self._tick:
-            self._tick = more = self._keeper.expire(at, EXPIRED, draft)
-            more = self._remind(say, draft, at, until) or more
+            more = self._keeper.expire(at, EXPIRED, draft)
+            self._tick = more = self._remind(say, draft, at, until) or more
         while not more and (job := self.backlog.next()) is not None:
             more = self._go_on(job, say, draft, at, until)
         if more or len(self.backlog):
@@ -139,6 +143,8 @@ class Sweeper:
 
     def acknowledged(self) -> None:
         """What the last turn said has been acknowledged."""
+        self._metrics.swept.inc(self._looked)
+        self._looked = 0
         if self._done:
             self._done = False
             self._finished()
@@ -150,14 +156,17 @@ class Sweeper:
         walk: _Walk = job.walk
         index, reached = self._decider.index, None
         slots: Sequence[Slot] = ()
-        reads_addresses, over = False, False
+        reads_addresses = False
         for n, (partition, view, meeting, session) in enumerate(walk, 1):
             if meeting is not reached:  # asked anew in each slice: the index may have grown in between
                 reached, slots = meeting, index.reaching(meeting.account, meeting.id)
                 reads_addresses = any(slot.reads_addresses for slot in slots)
-            if meeting.sessions.get(session.participation) is session:  # else it left since the walk came here
-                self._again(job, partition, view, session, slots, say, draft, at, reads_addresses=reads_addresses)
-            if n % LOOK == 0 and (over := time.perf_counter() > until):
+            present = meeting.sessions.get(
+                session.participation
+            )  # it may have changed since the walk came here, or left
+            if present is not None and view.holds(present):
+                self._again(job, partition, view, present, slots, say, draft, at, reads_addresses=reads_addresses)
+            if n % LOOK == 0 and time.perf_counter() > until:
                 return True
             if n >= SLICE:
                 return False
@@ -165,7 +174,7 @@ class Sweeper:
             self._tally.trials += [counted.trial(revision) for revision, counted in job.trials.values()]
         self.backlog.done(job)
         self._done = True
-        return over
+        return time.perf_counter() > until
 
     def _walk(self, reach: Reach) -> _Walk:
         keeper = self._keeper
@@ -192,18 +201,19 @@ class Sweeper:
         reads_addresses: bool,
     ) -> None:
         decider, keeper = self._decider, self._keeper
-        self._tally.decided += 1
+        self._looked += 1
+        self._tally.decided += job.counted
         facts = keeper.facts(session, decider, reads_addresses=reads_addresses)
         change = decide_again(session, slots, facts, decider.provenance, at)
         if session.geo_build != decider.provenance.geo_build:
             session.facts, session.geo_build = view.place(facts), decider.provenance.geo_build
         if change is not None:
-            self._say_change(partition, session, facts, change, say, draft, at)
+            self._say_change(job, partition, session, facts, change, say, draft, at)
         for revision, counted in job.trials.values():
             counted.add(session.account, session.meeting, find(revision, session, facts).verdict, session.verdict)
 
     def _say_change(
-        self, partition: int, session: Session, facts: Facts, change: Change, say: Say, draft: Draft, at: int
+        self, job: Job, partition: int, session: Session, facts: Facts, change: Change, say: Say, draft: Draft, at: int
     ) -> None:
         """Put what changed into words, then into the session."""
         decider, (cause, trigger) = self._decider, change.trigger
@@ -214,7 +224,7 @@ class Sweeper:
                 session, facts, change.enforced, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
             )
             say(partition, made, "enforce")
-            self._tally.changed[VERDICTS[verdict]] += 1
+            self._tally.changed[VERDICTS[verdict]] += job.counted
             self._metrics.sweep_changes.labels(VERDICTS[verdict], cause).inc()
             session.cause = cause
         if change.reported is not None:
@@ -223,7 +233,29 @@ class Sweeper:
                 session, facts, change.reported, decider.provenance, mode="report", at=at, cause=cause, trigger=trigger
             )
             say(partition, made, "report")
+        session.swept = cause, trigger, change.enforced is not None, change.reported is not None
         self._keeper.change(partition, session, verdict, reported, at, draft)
+
+    def _restate(self, partition: int, session: Session, say: Say, draft: Draft, at: int) -> None:
+        """Say what a sweep before a crash wrote down, under the same ids; what changed since is a sweep's."""
+        decider, keeper, swept = self._decider, self._keeper, session.swept
+        if swept is None or not keeper.views[partition].holds(session):
+            return
+        cause, trigger, *_ = swept
+        slots = decider.index.reaching(session.account, session.meeting)
+        facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
+        enforced, reported = judge_by(slots, session, facts, at)
+        verdicts: tuple[tuple[Mode, Judgement, int, bool], ...] = (
+            ("enforce", enforced, session.verdict, swept[2]),
+            ("report", reported or NOTHING, session.reported, swept[3]),
+        )
+        for mode, judgement, before, was_said in verdicts:
+            if was_said and judgement.verdict == before:
+                made = decision_again(
+                    session, facts, judgement, decider.provenance, mode=mode, at=at, cause=cause, trigger=trigger
+                )
+                say(partition, made, mode)
+                keeper.change(partition, session, session.verdict, session.reported, at, draft)
 
     # -- removals said again -------------------------------------------------------------------------------------
 
@@ -243,6 +275,7 @@ class Sweeper:
             )
             say(partition, made, "enforce")
             session.reminders += 1
+            session.swept = None
             keeper.change(partition, session, session.verdict, session.reported, at, draft)
             self._metrics.reminders.inc()
             if n % LOOK == 0 and time.perf_counter() > until:
@@ -258,7 +291,6 @@ class Sweeper:
     def report(self) -> status.Sweep | None:
         """What came of sweeps since this was last asked; None where no session was decided again."""
         tally, self._tally = self._tally, _Tally()
-        self._metrics.swept.inc(tally.decided)
         return tally.report(len(self._keeper))
 
     async def survey(self, other: Decider) -> tuple[int, int]:

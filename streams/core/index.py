@@ -79,13 +79,6 @@ class Slot:
             self._work_out(at)
         return self._current
 
-    def edges(self) -> Iterator[int]:
-        """The instants (ms) at which a window of any revision opens or closes."""
-        for revision in self.revisions:
-            document = revision.document
-            if not document.retracted:
-                yield from (edge for edge in (document.not_before, document.not_after) if edge is not None)
-
     def news(self, at: int, *, offset: int, since: int) -> tuple[int, int | None, int] | None:
         """What last changed this slot's answer for somebody who knew the log up to an offset, at an instant (ms).
 

@@ -24,6 +24,8 @@ import msgspec
 from streams.core.events import Cause, JoinEvent, Role, Stage
 from streams.core.facts import Facts
 
+Swept: TypeAlias = tuple[Cause, tuple[str, ...], bool, bool]
+"""What a sweep last said of a session: cause, trigger, and whether it said a decision and one in report mode."""
 Moment: TypeAlias = tuple[bool, int, int, str, str]
 
 _EARLIEST: Final = -(2**63)
@@ -65,6 +67,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, array_like=True):
         seen_at: when a worker last had an event of it, ms since the epoch.
         removed_at: when the removal that stands was first said, ms since the epoch; 0 where none does.
         reminders: how often a removal was said again, ever.
+        swept: what a sweep said last; None where an event was answered since.
     """
 
     account: str
@@ -89,6 +92,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, array_like=True):
     seen_at: int
     removed_at: int = 0
     reminders: int = 0
+    swept: Swept | None = None
 
     @property
     def moment(self) -> Moment:

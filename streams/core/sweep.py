@@ -3,14 +3,14 @@
 A document that is accepted, a window that opens or closes and a new geo build each call for a sweep of the sessions
 they reach (``Reach``). ``decide_again`` is one session's part of it. What it says depends on the session, the index,
 the facts and the instant alone, not on which sweep came by: its trigger is worked out from what changed since the
-session was last spoken of (``trigger``). So a sweep that is run twice, late, or for several documents at once gives
-the ids that a prompt one would have given, and a crash between needs no record of how far it had come.
+session was last spoken of (``trigger``). So a sweep that is run again gives the ids it gave before, and a crash between
+needs no record of how far it had come.
 
 ``Backlog`` holds the sweeps that are due. It takes turns between accounts, so that none waits for another's million
 sessions, and merges what reaches the same sessions, so that a hundred documents at once are one walk.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -134,8 +134,7 @@ class Timetable:
     def between(self, then: int, now: int) -> set[Reach]:
         """What has to be swept after the clock went from one instant to another (ms), forwards or back."""
         low, high = min(then, now), max(then, now)
-        first = bisect_right(self._edges, (low, "\U0010ffff"))
-        last = bisect_right(self._edges, (high, "\U0010ffff"))
+        first, last = (bisect_left(self._edges, (after + 1, "", "")) for after in (low, high))
         return {self._reaches[account, meeting] for _, account, meeting in self._edges[first:last]}
 
 
@@ -148,19 +147,20 @@ class Job:
     Attributes:
         reach: the sessions to decide again.
         trials: documents in report mode, by path, each with what is counted on this walk.
+        counted: whether a document asked for it, so that its counts are told.
         offset: the policy log's, of the earliest document it is for; nothing up to it counts as swept before this is.
         walk: where it has got to; None before it began.
         again: whether something new to decide by came since it began.
     """
 
-    __slots__ = ("again", "offset", "reach", "trials", "walk")
+    __slots__ = ("again", "counted", "offset", "reach", "trials", "walk")
 
     def __init__(self, reach: Reach, offset: int) -> None:
         self.reach = reach
         self.offset = offset
         self.trials: dict[str, tuple[Revision, Tally]] = {}
         self.walk: Any = None
-        self.again = False
+        self.again = self.counted = False
 
     def restart(self) -> None:
         """Begin anew."""
@@ -179,7 +179,7 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, reach: Reach, offset: int, trials: Iterable[Revision] = ()) -> None:
+    def add(self, reach: Reach, offset: int, trials: Iterable[Revision] = (), *, counted: bool = False) -> None:
         """Ask for a sweep; one for the same sessions that is already due or under way is made to do."""
         job = self._jobs.get(reach)
         if job is None:
@@ -190,6 +190,7 @@ class Backlog:
                 self._accounts.append(reach.account)
             queue.append(job)
         job.offset = min(job.offset, offset)
+        job.counted = job.counted or counted
         job.again = job.again or job.walk is not None
         for revision in trials:
             job.trials[revision.document.path] = revision, Tally()

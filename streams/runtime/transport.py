@@ -269,9 +269,15 @@ class Consumer(driver.Consumer):
         self,
         timeout: float,  # noqa: ASYNC109 - Faust's signature
     ) -> tuple[Any, Any]:
-        """Look again soon when every partition is paused, as all are for a moment after recovery; Faust waits 1 s."""
-        if self.flow_active and not self._get_active_partitions():
+        """Look again soon when there is nothing to read, during a rebalance or when all partitions are paused.
+
+        Faust would wait for the rebalance's end, or a second after recovery, and would not count as polling meanwhile.
+        aiokafka leaves the group of a consumer that doesn't poll for max_poll_interval, and joins again only once it
+        does: which with Faust is after the rebalance that is not begun.
+        """
+        if not self.flow_active or not self._get_active_partitions():
             await asyncio.sleep(IDLE_SECONDS)
+            await self._thread.stay()
             return {}, set()
         return cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
 

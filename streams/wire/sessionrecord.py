@@ -44,6 +44,6 @@ def decode(record: bytes) -> Session | Ended:
             return session
         if kind == _ENDED:
             return _ended(body)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise BadRecord(str(exc)) from None
     raise BadRecord(f"version and kind {kind!r}, not {_LIVE!r} or {_ENDED!r}")

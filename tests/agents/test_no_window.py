@@ -41,8 +41,9 @@ from tests.samples import DAY, NOON, PROVENANCE, VOCABULARY, rule
 SEEDS = 300
 PLACES = [("acme", "m-1"), ("acme", "m-2"), ("globex", "m-3")]
 ADDRESSES = ["203.0.113.1", "203.0.113.2", "203.0.113.130", "2001:db8::1", "none"]
-CRASHES = ["before", "part", "between", "after"]
-"""Nothing sent; some decisions sent; all of them, but no session; everything, and read again all the same."""
+CRASHES = ["unwritten", "before", "part", "between", "after"]
+"""Nothing sent at all; nothing but the sessions a sweep changed; some decisions sent; all of them, but no session of
+events; everything, and read again all the same."""
 
 METRICS = Metrics(CollectorRegistry())
 
@@ -172,6 +173,8 @@ class Outbox:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._added: list[tuple[str, Any]] = []
+        self._is_second = world.outboxes > 0
+        world.outboxes += 1
 
     def add(self, topic: str, partition: int, key: Any, value: Any, *rest: Any) -> None:
         self._added.append((topic, value))
@@ -179,9 +182,14 @@ class Outbox:
     async def send(self, check: Callable[[], None]) -> None:
         world, step = self._world, self._world.step
         check()
+        if self._is_second:  # of a sweep: its sessions go first
+            if step.crash == "unwritten":
+                world.happen(step.during)
+                raise Crash
+            return
         half = len(step.during) // 2
         world.happen(step.during[:half])
-        if step.crash == "before":
+        if step.crash in ("before", "unwritten"):
             world.happen(step.during[half:])
             raise Crash
         sent = self._added[: len(self._added) // 2] if step.crash == "part" else self._added
@@ -200,6 +208,7 @@ class World:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.now, self.geo, self.position, self.asked = NOON, 0, 0, False
         self.log: list[Revision] = []
+        self.outboxes = 0  # made for the chunk in hand
         self.table = Table()
         self.left: dict[str, int] = {}  # subject to how much had been said when its leave was done with
         self.step = Step(0, [], None, [], new_process=False, log_first=False)
@@ -301,7 +310,7 @@ class World:
             record(self.position + n, json.dumps(event).encode(), event["data"]["meeting"].encode())
             for n, event in enumerate(events)
         ]
-        self.asked = False
+        self.asked, self.outboxes = False, 0
         try:
             await self.agent.answer(Chunk(parts={Partition(): records} if records else {}))  # type: ignore[arg-type]
             if step.crash == "after":
@@ -453,12 +462,12 @@ class Hasty(Sweeper):
     """Walks only over sessions that were on disk when the document came: not over those just on their way there."""
 
     world: World
-    missed: set[str] = set()
+    missed: frozenset[str] = frozenset()
 
     def accepted(self, revisions: Iterable[Revision], offset: int) -> None:
         kept = {key.decode() for key in self.world.table.kept.get(0, {})}
         live = (path_of(s.account, s.meeting, s.participation) for view in self._keeper.views.values() for s in view)
-        self.missed = set(live) - kept
+        self.missed = frozenset(live) - kept
         super().accepted(revisions, offset)
 
     def _walk(self, reach: Reach) -> Any:
@@ -470,4 +479,5 @@ class Hasty(Sweeper):
 
 @pytest.mark.parametrize("sweeper", [Deaf, Forgetful, Hasty])
 def test_a_sweeper_that_misses_something_is_found_out(sweeper: type[Sweeper]) -> None:
-    assert next(failing(range(SEEDS), sweeper), None) is not None
+    found = (seed for seed, _ in failing(range(SEEDS), sweeper) if not list(failing([seed])))
+    assert next(found, None) is not None

@@ -14,9 +14,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -27,9 +26,24 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.adapters.policylog import Offer
 from streams.adapters.topics import connected
-from streams.dev.sandbox import Sandbox, SandboxWorker, rejections
+from streams.dev.sandbox import Sandbox, SandboxWorker
 from tests.geofiles import BUILD, write_geo
 from tests.integration.backend import Backend, join
+from tests.integration.calls import (
+    append,
+    applied,
+    document,
+    enter,
+    identity,
+    leave,
+    name,
+    people,
+    push,
+    retraction,
+    said,
+    story,
+    verdicts,
+)
 
 pytestmark = pytest.mark.broker
 
@@ -41,108 +55,9 @@ CANARIES = [*FRENCH, *AMERICAN, *MOVED]
 FIRST = {"5.39.0.0/16": "FR", "2a01:e0a::/32": "FR", "8.8.0.0/16": "US", "2001:4860::/32": "US"}
 FIRST |= {"80.12.0.0/16": "FR", "2a02:a46::/32": "FR"}
 SECOND = {**FIRST, "80.12.0.0/16": "US", "2a02:a46::/32": "US"}
-SESSIONS = 4_000
+SESSIONS = 6_000
 """Live in the tests that kill: a sweep over them takes some turns."""
 DOORWARD = [sys.executable, "-m", "streams.cli.main"]
-
-Decisions = dict[str, list[dict[str, Any]]]
-"""By participation, the lowest order first."""
-
-
-# -- words for what the tests do ---------------------------------------------------------------------------------
-
-
-def document(account: str, revision: int = 1, **more: Any) -> dict[str, Any]:
-    """An account's document that removes whoever is not in the US."""
-    rules = [{"id": "elsewhere", "when": {"country": {"not": ["US"]}}, "then": "remove"}]
-    told = {"scope": "account", "account": account, "name": "licensing", "revision": revision, "rules": rules}
-    return {**told, "default": "admit", "contest": "https://doorward.example/contest", **more}
-
-
-def retraction(account: str, revision: int) -> dict[str, Any]:
-    return {"scope": "account", "account": account, "name": "licensing", "revision": revision, "retracted": True}
-
-
-def push(sandbox: Sandbox, value: dict[str, Any]) -> int:
-    """Push a document and wait until all workers have applied it and swept; returns its offset in the log."""
-    offer: Offer = sandbox.authority.offer(value)
-    assert rejections(sandbox.push([offer])) == []
-    assert offer.offset is not None
-    return offer.offset
-
-
-def append(sandbox: Sandbox, backend: Backend, value: dict[str, Any]) -> int:
-    """Append a document to the log and wait for nothing."""
-    offer = sandbox.authority.offer(value)
-    return backend.append("policies", offer.path.encode(), offer.raw)
-
-
-def leave(event: dict[str, Any]) -> dict[str, Any]:
-    """The leave of a join's participation."""
-    told = {key: event["data"][key] for key in ("meeting", "account", "participation")}
-    return {**event, "id": f"{event['id']}-left", "type": "doorward.leave.v1", "data": told}
-
-
-def people(account: str, count: int, addresses: Iterable[str], meetings: int = 8) -> list[dict[str, Any]]:
-    """Joins of an account, `ACCOUNT-N` each, with the addresses in turn."""
-    addresses = list(addresses)
-    return [
-        join(f"{account}-m{n % meetings}", addresses[n % len(addresses)], account, id=f"{account}-{n}")
-        for n in range(count)
-    ]
-
-
-def said(backend: Backend, account: str, until: Callable[[Decisions], bool], topic: str = "decisions") -> Decisions:
-    """All that was said of an account's people, read on until something holds of it."""
-    mark = f'"subject":"{account}/'.encode()
-
-    def sorted_out(records: list[Any]) -> Decisions:
-        found: Decisions = {}
-        for record in records:
-            if mark in record.value:
-                event = json.loads(record.value)
-                found.setdefault(event["data"]["participation"], []).append(event)
-        return {whose: sorted(events, key=lambda event: event["data"]["order"]) for whose, events in found.items()}
-
-    return sorted_out(backend.read(topic, lambda records: until(sorted_out(records)), seconds=40))
-
-
-def name(event: dict[str, Any]) -> str:
-    return event["data"]["participation"]
-
-
-def verdicts(decisions: Decisions) -> dict[str, str]:
-    """The highest-order verdict on everybody."""
-    return {whose: events[-1]["data"]["verdict"] for whose, events in decisions.items()}
-
-
-def story(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Verdict and cause of each thing that was said of somebody."""
-    return [(event["data"]["verdict"], event["data"]["cause"]) for event in events]
-
-
-def identity(event: dict[str, Any], *trigger: str, mode: str = "enforce") -> str:
-    """A decision's id as the design defines it: anybody can work it out, and a repetition has the same."""
-    data, digest = event["data"], blake2b(digest_size=16)
-    for part in (mode, data["account"], data["meeting"], data["participation"], *trigger, data["verdict"]):
-        digest.update(len(part.encode()).to_bytes(4) + part.encode())
-    return digest.hexdigest()
-
-
-def applied(backend: Backend, offset: int) -> list[dict[str, Any]]:
-    """What both workers said when they had applied the log up to an offset."""
-
-    def of_it(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        found = [event["data"] for event in events if event["type"] == "doorward.policy.applied.v1"]
-        return [data for data in found if data["offset"] == offset]
-
-    return of_it(backend.statuses(lambda events: len({data["worker"] for data in of_it(events)}) == 2))
-
-
-def enter(backend: Backend, events: list[dict[str, Any]], account: str) -> Decisions:
-    """Have people join and wait for their answers."""
-    backend.send_events(*events)
-    return said(backend, account, lambda found: found.keys() >= {name(event) for event in events})
 
 
 @pytest.fixture(scope="module")
@@ -428,11 +343,13 @@ async def push_and_kill(bootstrap: str, offer: Offer, worker: SandboxWorker) -> 
         for partition in partitions:
             await consumer.position(partition)
         key = offer.path.encode()
-        appended = await producer.send_and_wait("policies", offer.raw, key=key, partition=0)
-        first = await consumer.getone()
+        waiting = asyncio.ensure_future(consumer.getone())
+        appending = await producer.send("policies", offer.raw, key=key, partition=0)
+        first = await waiting  # before all else: the sweep is over in some tenths of a second
         os.kill(worker.pid, signal.SIGKILL)
+        killed_at = time.time_ns() // 1_000_000
         assert json.loads(first.value)["data"]["cause"] == "policy"
-        return appended.offset, time.time_ns() // 1_000_000
+        return (await appending).offset, killed_at
 
 
 def await_death(pid: int) -> None:
@@ -478,15 +395,10 @@ def test_new_geo_files_decide_people_already_in_and_bad_ones_change_nothing(
     assert {each["in_use"] for each in data.values()} == {in_use}
     assert all("damaged.mmdb" in each["reason"] for each in data.values())
     after = join("geo-m0", MOVED[0], "geo", id="geo-after")
-    later = said_after(backend, after, "geo")
+    later = enter(backend, [after], "geo")
     assert later[name(after)][0]["data"]["geo_build"] == in_use
     assert {who: events for who, events in later.items() if who != name(after)} == told
     replace(manifest, good)
-
-
-def said_after(backend: Backend, event: dict[str, Any], account: str) -> Decisions:
-    backend.send_events(event)
-    return said(backend, account, lambda found: name(event) in found)
 
 
 def replace(path: Path, text: str) -> None:

@@ -2,8 +2,8 @@
 
 Run by the table tests, and by hand to measure recovery. It prints one JSON object a line: `assigned` when partitions
 were taken on, `dump` when told by a record with the key `dump`, `healed` when it has said spoiled keys again. A value
-`-` deletes. With `--mortal`, once a record with the key `die` came, the next write ends by SIGKILL between acknowledgement and
-disk.
+`-` deletes. With `--mortal`, once a record with the key `die` came, the next write ends by SIGKILL between the
+acknowledgement and the disk.
 """
 
 import argparse
@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--fail-load", action="store_true")
     parser.add_argument("--poll-interval", type=float, default=120.0)
     args = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     started = time.time()
     views: dict[int, dict[bytes, bytes]] = {}
     heal = Changes()

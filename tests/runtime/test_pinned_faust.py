@@ -23,6 +23,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.structs import TopicPartition
 from faust.agents.actor import Actor
+from faust.stores import rocksdb
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport import conductor
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
@@ -33,6 +36,8 @@ from mode.threads import MethodQueue
 from streams.runtime import process
 from streams.runtime.application import ChunkChannel, ChunkedApp
 from streams.runtime.config import QuietMonitor, client_options, faust_options
+from streams.runtime.store import PartitionStore
+from streams.runtime.tables import ChunkedTable
 from streams.runtime.transport import Consumer, ConsumerThread, FetchSettings, Transport
 
 
@@ -60,7 +65,10 @@ def test_versions(package: str, pinned: str) -> None:
         (
             Consumer,
             driver.Consumer,
-            ["_new_consumer_thread", "subscribe", "_getmany", "wait_empty", "on_partitions_revoked", "force_commit"],
+            [
+                *("_new_consumer_thread", "subscribe", "_getmany", "_wait_next_records", "wait_empty"),
+                *("on_partitions_revoked", "force_commit"),
+            ],
         ),
         (
             ConsumerThread,
@@ -68,6 +76,12 @@ def test_versions(package: str, pinned: str) -> None:
             ["on_start", "_create_worker_consumer", "on_partitions_assigned"],
         ),
         (ChunkChannel, faust.Channel, ["__anext__", "_throw"]),
+        (ChunkedTable, faust.Table, ["_new_store", "on_rebalance"]),
+        (
+            PartitionStore,
+            rocksdb.Store,
+            ["_db_for_partition", "_open_for_partition", "persisted_offset", "stop"],
+        ),
         (process.Worker, faust.Worker, ["_schedule_shutdown"]),
         (
             QuietMonitor,
@@ -131,6 +145,25 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
         (faust_consumer.ThreadDelegateConsumer.threadsafe_partitions_revoked, "self.on_partitions_revoked,"),
         (driver.ConsumerRebalanceListener.on_partitions_assigned, "await self._thread.on_partitions_assigned("),
         (Actor.cancel, "self.stream.channel)._throw(StopAsyncIteration())"),
+        # Tables: who opens partitions and asks for offsets, in which order, and who waits for recovery's end.
+        (TableManager.on_rebalance, "await T(table.on_rebalance)( assigned, revoked, newly_assigned, generation_id )"),
+        (TableManager.on_rebalance, "await T(self.recovery.on_rebalance)("),
+        (Recovery._add, "persisted_offset = table.persisted_offset(tp)"),
+        (Recovery._restart_recovery.fun, "await self._wait(self.signal_recovery_end.wait())"),
+        (Recovery._restart_recovery.fun, "if self.need_recovery(): self._set_recovery_started()"),
+        (Recovery._restart_recovery.fun, "T(consumer.pause_partitions)(active_tps)"),
+        (Recovery._build_offsets, "destination[tp] = max(last_value, new_value)"),
+        (Recovery._build_highwaters, "tp: value - 1 if value is not None else -1"),
+        (Recovery.need_recovery, "any(v > 0 for v in self.active_remaining().values())"),
+        (Recovery.on_recovery_completed, "{tp for tp in assignment if not self._is_changelog_tp(tp)}"),
+        (TableManager.add, "self._changelogs[table.changelog_topic.get_topic_name()] = table"),
+        (faust.Table.on_key_set, "fut = self.send_changelog("),
+        (faust.Table.on_key_del, "fut = self.send_changelog("),
+        (driver.AIOKafkaConsumerThread._create_worker_consumer, "if self.app.conf.table_standby_replicas > 0 or has_c"),
+        # Why nobody may stop polling.
+        (faust_consumer.Consumer._wait_next_records, "await self.wait(self.can_resume_flow)"),
+        (faust_consumer.Consumer._wait_next_records, "await self.sleep(1)"),
+        (GroupCoordinator.ensure_active_group, "if prev_assignment is not None and idle_time >= self._max_poll_inter"),
         # What the watchdog and the outbox look at.
         (Fetcher.__init__, "self._fetch_task = create_task("),
         (GroupCoordinator.__init__, "self._coordination_task = create_task("),
