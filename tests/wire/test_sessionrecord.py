@@ -86,7 +86,7 @@ def test_the_bytes_of_version_1() -> None:
         *("acme", "m-1", "p-1", "guest", "lobby"),
         [None, "US", "US-CA", "NA", 7, 248],
         *(bytes(range(37)), 2, 1, "policy", 991, 42, 1_781_654_400, NOON, "country-2026-06-17-1a2b3c4d"),
-        *(None, NOON - 1, "01J", "/edge/eu-1", NOON, NOON, 3),
+        *(None, NOON - 1, "01J", "/edge/eu-1", NOON, NOON, 3, None),
     ]
 
 
