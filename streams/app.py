@@ -452,6 +452,8 @@ def run(settings: Settings, *, clock_shift: int = 0) -> NoReturn:
         where = f"{settings.metrics_host}:{settings.metrics_port}"
         raise Unavailable(f"DOORWARD_METRICS_PORT: cannot listen on {where}: {exc.strerror}") from None
     log.info("starting", version=__version__, metrics=f"http://{settings.metrics_host}:{port}/metrics")
+    if not settings.seal_keys:
+        log.warning("DOORWARD_SEAL_KEYS names no key: sweeps will not know the addresses of people already in")
     process.run(worker.app)
 
 
@@ -472,7 +474,6 @@ def _open_geo(settings: Settings, manifest: ManifestSource | None) -> Geo:
 
 def _read_sealer(settings: Settings) -> Sealer | None:
     if not settings.seal_keys:
-        log.warning("DOORWARD_SEAL_KEYS names no key: sweeps will not know the addresses of people already in")
         return None
     try:
         return Sealer.read(settings.seal_keys)
