@@ -23,8 +23,8 @@ $(VENV)/.made: requirements-dev.lock pyproject.toml
 demo: env  ## See the main job work, on a real Kafka, and checked. DEMO="--json" for machines.
 	@$(BIN)/doorward demo $(DEMO)
 
-test: lint cover  ## Everything: lint, types, all tests. Prints pytest's summary last.
-	@$(BIN)/python -m pytest -q --ignore=tests/core --ignore=tests/charter
+test: lint cover  ## Everything: lint, types, all tests, two files at a time. Prints pytest's summary last.
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/core --ignore=tests/charter
 
 lint: env  ## ruff, mypy.
 	@$(BIN)/ruff check .
@@ -35,8 +35,12 @@ cover: env  ## The pure core's tests, and its 100 % branch coverage.
 	@$(BIN)/coverage run -m pytest -q tests/core tests/charter
 	@$(BIN)/coverage report
 
-bench: env  ## One worker on one core beside a raw aiokafka loop with the same core (a few minutes; a quiet machine).
+bench: env  ## Every benchmark, one after the other (half an hour; a quiet machine).
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.enforcement
+	$(BIN)/python -m benchmarks.sweeps
+	$(BIN)/python -m benchmarks.sweeps --sessions 1000000 --everyone
+	$(BIN)/python -m benchmarks.fairness
 
 fast: env  ## Only what needs no broker.
 	@$(BIN)/python -m pytest -q -m "not broker"

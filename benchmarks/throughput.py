@@ -2,8 +2,11 @@
 
     python -m benchmarks.throughput [--events 300000] [--rounds 3]
 
-The broker has one core, the program under test the other. Each round fills nothing anew: the same events are read from
-the beginning by a new consumer group, first by one program, then by the other. Counted from outside, between 20 % and
+The loop runs twice: once deciding only, once remembering live participations too (view, sealed address, changelog,
+RocksDB), which is what the worker does.
+
+The broker has one core, the program under test the other. In each round the same events are read from the beginning by
+one program after the other. Counted from outside, between 20 % and
 100 % of the decisions: CPU from /proc, decisions from the end offsets of ``decisions``.
 """
 
@@ -19,10 +22,13 @@ import time
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
 from aiokafka.partitioner import murmur2
 
+from benchmarks.peers.raw_aiokafka import CHANGELOG
 from streams.adapters import topics
 from streams.adapters.geo import shipped
+from streams.adapters.seal import new_key
 from streams.core import instants
 from streams.dev.authority import accounts_of, establish, offers
 from streams.dev.demo import ACCOUNTS, starter_policies
@@ -32,6 +38,7 @@ from streams.dev.traffic import Addresses, Traffic
 from streams.wire import documents
 
 PARTITIONS = 4
+RAW, RAW_SESSIONS, DOORWARD = "raw aiokafka", "raw with sessions", "doorward"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,6 +96,40 @@ async def measure(bootstrap: str, pid: int, wanted: int) -> tuple[float, float]:
     raise AssertionError(f"{count} of {wanted} decisions after 120 s")
 
 
+def one_round(events: int, folder: Path, placed) -> dict[str, tuple[float, float]]:
+    """Each program once, on a broker of their own: sessions of an earlier round would be known already."""
+    results = {}
+    with tempfile.TemporaryDirectory() as name, EmbeddedKafka() as kafka:
+        asyncio.run(apply(kafka.bootstrap))
+        authority = establish(Path(name) / "keys", accounts_of(placed))
+        asyncio.run(policies(kafka.bootstrap, authority, placed))
+        wanted = asyncio.run(fill(kafka.bootstrap, events))
+        seal, flat = Path(name) / "seal.jwk.json", Path(name) / "flat"
+        new_key(seal)
+        flat.mkdir()
+        for each in folder.glob("*.yaml"):
+            (flat / each.name).write_bytes(each.read_bytes())
+        for program in (RAW, RAW_SESSIONS, DOORWARD):
+            environment = {
+                **os.environ,
+                "DOORWARD_KAFKA_BOOTSTRAP": kafka.bootstrap,
+                "DOORWARD_GROUP": program.replace(" ", "-"),
+                "DOORWARD_TRUST": str(authority.trust),
+                "DOORWARD_DATA": str(Path(name) / "data"),
+                "DOORWARD_LOG_LEVEL": "ERROR",
+                "DOORWARD_SEAL_KEYS": str(seal),
+                "POLICIES": str(flat),
+            }
+            if program == RAW_SESSIONS:
+                environment["SESSIONS"] = str(Path(name) / "sessions")
+            module = "streams.dev.worker" if program == DOORWARD else "benchmarks.peers.raw_aiokafka"
+            process = Guarded(["taskset", "-c", "0", sys.executable, "-m", module], env=environment)
+            results[program] = asyncio.run(measure(kafka.bootstrap, process.pid, wanted))
+            process.release()
+            process.wait(30)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=300_000)
@@ -96,35 +137,12 @@ def main() -> None:
     args = parser.parse_args()
     folder = starter_policies()
     placed = [each for each in documents.read_folder(folder)[0] if Path(each[1].file).parent == folder]
-    results: dict[str, list[tuple[float, float]]] = {"raw aiokafka": [], "doorward": []}
+    results: dict[str, list[tuple[float, float]]] = {RAW: [], RAW_SESSIONS: [], DOORWARD: []}
     os.sched_setaffinity(0, {1})
-    with tempfile.TemporaryDirectory() as name, EmbeddedKafka() as kafka:
-        asyncio.run(apply(kafka.bootstrap))
-        authority = establish(Path(name) / "keys", accounts_of(placed))
-        asyncio.run(policies(kafka.bootstrap, authority, placed))
-        wanted = asyncio.run(fill(kafka.bootstrap, args.events))
-        flat = Path(name) / "flat"
-        flat.mkdir()
-        for each in folder.glob("*.yaml"):
-            (flat / each.name).write_bytes(each.read_bytes())
-        for number in range(args.rounds):
-            for program in results:
-                environment = {
-                    **os.environ,
-                    "DOORWARD_KAFKA_BOOTSTRAP": kafka.bootstrap,
-                    "DOORWARD_GROUP": f"{program.replace(' ', '-')}-{number}",
-                    "DOORWARD_TRUST": str(authority.trust),
-                    "DOORWARD_DATA": str(Path(name) / f"data-{number}"),
-                    "DOORWARD_LOG_LEVEL": "ERROR",
-                    "POLICIES": str(flat),
-                }
-                module = "streams.dev.worker" if program == "doorward" else "benchmarks.peers.raw_aiokafka"
-                process = Guarded(["taskset", "-c", "0", sys.executable, "-m", module], env=environment)
-                figures = asyncio.run(measure(kafka.bootstrap, process.pid, wanted))
-                process.release()
-                process.wait(30)
-                results[program].append(figures)
-                print(f"round {number + 1} {program}: {figures[0]:,.0f} events/s, {figures[1]:.2f} µs", flush=True)
+    for number in range(args.rounds):
+        for program, figures in one_round(args.events, folder, placed).items():
+            results[program].append(figures)
+            print(f"round {number + 1} {program}: {figures[0]:,.0f} decisions/s, {figures[1]:.2f} µs", flush=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"commit {commit}, {args.events:,} events, {args.rounds} rounds, median (least to most)")
     medians = {}
@@ -132,15 +150,18 @@ def main() -> None:
         rates, costs = zip(*figures, strict=True)
         medians[program] = statistics.median(costs)
         print(
-            f"{program:>14}: {statistics.median(rates):,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f}), "
+            f"{program:>17}: {statistics.median(rates):,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f}), "
             f"{statistics.median(costs):.2f} µs CPU/event ({min(costs):.2f} to {max(costs):.2f})"
         )
-    print(f"ratio of CPU/event: {medians['doorward'] / medians['raw aiokafka']:.2f}")
+    for program in (RAW, RAW_SESSIONS):
+        print(f"CPU/event beside {program}: {medians[DOORWARD] / medians[program]:.2f}")
 
 
 async def apply(bootstrap: str) -> None:
     async with topics.connected(bootstrap) as admin:
         await topics.apply(admin, topics.load_manifest(), replication=1, partitions=PARTITIONS)
+        options = {"cleanup.policy": "compact"}
+        await admin.create_topics([NewTopic(CHANGELOG, PARTITIONS, 1, topic_configs=options)])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,11 @@ def kafka3() -> Iterator[EmbeddedKafka]:
     """Three nodes for one module, whose tests may kill nodes but leave all of them running again."""
     with EmbeddedKafka(nodes=3) as started:
         yield started
+
+
+def pytest_configure() -> None:
+    # A process started in the background, as xdist's are, may ignore Ctrl-C; so would every program tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
