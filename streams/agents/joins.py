@@ -125,6 +125,7 @@ class JoinsAgent:
         self._max_event_bytes = max_event_bytes
         self._fuse = fuse
         self._spoiled: dict[int, set[bytes]] = {}  # keys to be written over
+        self._swept: Outbox | None = None  # what the last turn said, for the next chunk
         self._reported: dict[bytes, None] = {}  # misrouted meetings that were reported, oldest first
 
         @lru_cache(maxsize=_REMEMBERED)
@@ -141,7 +142,7 @@ class JoinsAgent:
 
     def forget(self) -> None:
         """The partitions are no longer ours."""
-        self._spoiled = {}
+        self._spoiled, self._swept = {}, None
 
     async def run(self, chunks: Any) -> None:
         """Answer chunks until Faust stops the stream."""
@@ -151,7 +152,8 @@ class JoinsAgent:
 
     async def answer(self, chunk: Chunk) -> None:
         """Answer one chunk; returns when every output is acknowledged. Blocks for ever once the fuse has blown."""
-        work = _Work(self._new_outbox(), self._clock())
+        outbox, self._swept = self._swept or self._new_outbox(), None
+        work = _Work(outbox, self._new_outbox(), self._keeper.instant(self._clock()))
         if missing := {partition.partition for partition in chunk.parts} - self._keeper.views.keys():
             raise RuntimeError(f"sessions of partitions {sorted(missing)} were never loaded")
         for partition, records in chunk.parts.items():
@@ -160,18 +162,19 @@ class JoinsAgent:
                 log.error("events failed", failed=len(work.failures), first=work.failures[:3])
             if self._fuse.blown_by(failures):
                 await self._hold(chunk, partition.partition)
-        said = sum(work.verdicts.values())
-        self._sweeper.turn(work.say, work.draft, work.at)
-        work.swept = sum(work.verdicts.values()) > said
+        self._sweeper.turn(work.say_swept, work.draft, work.at)
         await self._write(chunk, work)
-        self._sweeper.acknowledged()
+        chunk.check()  # what the sweep says is for the next chunk, if there is one of ours
+        self._swept = work.swept
+        self._sweeper.acknowledged(spoke=work.spoke)
         self._count(chunk, work)
 
     async def _write(self, chunk: Chunk, work: "_Work") -> None:
         """Send what a chunk came to; on disk only once the brokers have it.
 
-        What a sweep said goes out after the sessions it changed: a crash in between is made good by whoever takes them
-        on, while a decision whose session is lost would be forgotten. (A join is read again after either.)
+        What a sweep says waits for the sessions it changed, and goes out beside the next chunk: a crash in between is
+        made good by whoever takes them on, while a decision whose session is lost would be forgotten. (A join is read
+        again after either.)
 
         Where a worker that is not the owner any more wrote into our changelog, what it wrote is written over.
         """
@@ -182,10 +185,9 @@ class JoinsAgent:
         self._spoiled = {}
         for (partition, subject), state in work.draft.items():
             changes.put(partition, subject, None if state is None else sessionrecord.encode(state))
-        outbox = self._new_outbox() if work.swept else work.outbox
         while True:
-            table.add_to(outbox, changes)
-            spoiled = table.persist(changes, await outbox.send(chunk.check))
+            table.add_to(work.outbox, changes)
+            spoiled = table.persist(changes, await work.outbox.send(chunk.check))
             if not spoiled:
                 break
             log.warning("another worker wrote into our changelog; writing it over", spoiled=spoiled)
@@ -195,8 +197,6 @@ class JoinsAgent:
             for partition, subjects in foreign.items():
                 for subject in subjects:
                     changes.put(partition, subject, keeper.record(partition, subject))
-        if work.swept:
-            await work.outbox.send(chunk.check)
 
     def _answer(self, record: Record, partition: int, work: "_Work") -> bool:
         """Put what one record gets into the outbox. Returns whether it failed for a reason of our own."""
@@ -285,21 +285,30 @@ class JoinsAgent:
 class _Work:
     """What a chunk comes to: what is to be sent, and counts that go into the metrics once it is acknowledged."""
 
-    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "swept", "types", "verdicts")
+    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "spoke", "swept", "types", "verdicts")
 
-    def __init__(self, outbox: Outbox, at: int) -> None:
+    def __init__(self, outbox: Outbox, swept: Outbox, at: int) -> None:
         self.outbox = outbox
+        self.swept = swept  # what a sweep says
+        self.spoke = False  # whether it said anything
         self.at = at
         self.draft: Draft = {}
         self.types: Counter[str] = Counter()
         self.verdicts: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
-        self.swept = False  # whether a sweep said something
         self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name
 
     def say(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
-        """Put a decision into the outbox."""
+        """Put an answer into the outbox."""
+        self._put(self.outbox, partition, made, mode)
+
+    def say_swept(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
+        """Put what a sweep says into its own."""
+        self._put(self.swept, partition, made, mode)
+        self.spoke = True
+
+    def _put(self, outbox: Outbox, partition: int, made: DecisionEvent, mode: Mode) -> None:
         data, topic = made.data, DECISIONS if mode == "enforce" else REPORTS
-        self.outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
+        outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
         self.verdicts[data.verdict, mode] += 1

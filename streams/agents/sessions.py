@@ -25,15 +25,22 @@ from streams.adapters.seal import LostKey, Sealer
 from streams.agents.decider import Answer, Decider
 from streams.core import address
 from streams.core.charter import REMOVE
+from streams.core.decide import decision, is_roster
 from streams.core.events import JoinEvent, LeaveEvent
 from streams.core.facts import Facts
 from streams.core.policy import path_of
-from streams.core.sessions import AccountMismatch, Ended, Session, Sessions, begin, renew
+from streams.core.sessions import AccountMismatch, Ended, Session, Sessions, Swept, begin, renew
+from streams.core.sweep import NOTHING
 from streams.wire import sessionrecord
 from streams.wire.cloudevents import Malformed
 
 LOAD_SLICE: Final = 2_000
 """Rows decoded in one go at a recovery: some 5 ms."""
+STEP_BACK: Final = 60_000
+"""How far the clock may step back while time is held still, ms; from farther back it begins anew."""
+REREAD: Final = 60_000
+"""For how long after taking a partition on an event may be one that was answered before, ms: commits are seconds apart.
+"""
 MOST_DOUBLINGS: Final = 4
 """A removal is said again after the interval, then twice, four, eight and at last each sixteen times as long."""
 
@@ -72,6 +79,8 @@ class SessionKeeper:
         self.views: dict[int, Sessions] = {}
         self.unconfirmed = 0
         self._unsaid: list[tuple[int, Session]] = []
+        self._since: dict[int, int] = {}  # by partition, the instant of its first event here
+        self._latest = 0
         self._decider = decider
         self._sealer = sealer
         self._metrics = metrics
@@ -117,19 +126,20 @@ class SessionKeeper:
                 log.error("session record passed over", partition=partition, error=str(exc))
 
     def _find_unsaid(self, partition: int, view: Sessions) -> None:
-        """What the last sweep wrote down may not have been said: its records are acknowledged before its decisions."""
-        latest = max((session.decided_at for session in view), default=0)
-        self._unsaid += ((partition, s) for s in view if s.swept is not None and s.decided_at == latest)
+        """What a sweep wrote down may not have been said: that is due with the chunk behind the one that wrote it."""
+        latest = sorted({session.decided_at for session in view})[-2:]
+        self._latest = max(self._latest, *latest, 0)
+        self._unsaid += ((partition, s) for s in view if s.swept is not None and s.decided_at in latest)
 
     def take_unsaid(self) -> list[tuple[int, Session]]:
-        """Partition and session of each that a sweep may have changed without a word; named once after a recovery."""
+        """Partition and session of each that may have been changed without a word; named once after a recovery."""
         unsaid, self._unsaid = self._unsaid, []
         return unsaid
 
     def forget(self) -> None:
         """The partitions are no longer ours."""
         self.views = {}
-        self._due, self._unsaid, self._round, self.unconfirmed = [], [], None, 0
+        self._due, self._unsaid, self._since, self._round, self.unconfirmed = [], [], {}, None, 0
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -163,16 +173,38 @@ class SessionKeeper:
                 facts = self.facts(session, decider, reads_addresses=True)
                 session.facts, session.geo_build = view.place(facts), build
             answer = decider.decide(event, facts, bad_address, session.offset, at, of=session)
-        session.cause, session.seen_at, session.swept = event.cause, at, None
+        if answer.report is None:
+            answer = self._take_back(partition, session, answer, event, facts, at)
+        session.cause, session.seen_at = event.cause, at
+        session.swept = None if answer.report is not None else _trial_left(session)
         before = session.verdict
-        session.verdict = answer.verdict
-        if answer.report is not None:  # else a sweep takes back what was said, if anything was
-            session.reported = answer.reported
+        session.verdict, session.reported = answer.verdict, answer.reported
         self.note(session, at)
         view.add(session)
         self._said(session, partition, before)
         draft[partition, subject] = session
         return answer
+
+    def _take_back(
+        self, partition: int, session: Session, answer: Answer, event: JoinEvent, facts: Facts, at: int
+    ) -> Answer:
+        """The answer, taking back what was last said in report mode now that no such document applies.
+
+        What was said may not be known: the owner before us may have answered this very event, by documents that have
+        gone, and ended before it had written the session down; or have written it down and ended before it spoke.
+        """
+        decider = self._decider
+        if not session.reported:
+            if at - self._since.setdefault(partition, at) > REREAD:
+                return answer
+            slots = decider.index.reaching(session.account, session.meeting)
+            revisions = (revision for slot in slots for revision in slot.revisions)
+            if not any(r.document.mode == "report" and not is_roster(r) for r in revisions):
+                return answer
+        report = decision(
+            event, facts, NOTHING, decider.provenance, mode="report", offset=session.offset, at=at, of=session
+        )
+        return msgspec.structs.replace(answer, report=report)
 
     def leave(self, partition: int, event: LeaveEvent, offset: int, at: int, draft: Draft) -> None:
         """End a participation, known or not: its join may yet arrive."""
@@ -236,14 +268,28 @@ class SessionKeeper:
 
     # -- time ----------------------------------------------------------------------------------------------------
 
-    def unreminded(self, at: int) -> Iterator[tuple[int, Session]]:
-        """Partition and session of each removal that has to be said again by now."""
+    def instant(self, now: int) -> int:
+        """The instant to decide a chunk at, ms since the epoch: the clock's, and after all that was said before.
+
+        Where the clock steps back a little, time is held still for as long, or what is said next would have a lower
+        ``order`` than what was said last.
+        """
+        later = self._latest + 1
+        self._latest = later if now < later <= now + STEP_BACK else now
+        return self._latest
+
+    def unreminded(self, at: int) -> Iterator[tuple[int, Session] | None]:
+        """Partition and session of each removal that has to be said again by now.
+
+        None for one that need not be after all: there may be many, and who goes through them looks at the time.
+        """
         while self._due and self._due[0][0] <= at:
             _, _, partition, decided_at, session = heappop(self._due)
             view = self.views.get(partition)
             if view is None or not view.holds(session) or session.decided_at != decided_at:
-                continue  # it left, or something was said of it since, which is due on its own
-            yield partition, session
+                yield None  # it left, or something was said of it since, which is due on its own
+            else:
+                yield partition, session
 
     def again_later(self, partition: int, session: Session, at: int) -> None:
         """Look at a removed session again after the interval."""
@@ -308,6 +354,14 @@ class SessionKeeper:
         if self._sealer is None or facts.address is None:
             return None
         return self._sealer.seal(facts.address, subject)
+
+
+def _trial_left(session: Session) -> Swept | None:
+    """What of a sweep's words may be on its way still when a session is answered for: what it said in report mode."""
+    if session.swept is None or not session.swept[3]:
+        return None
+    cause, trigger, _, _ = session.swept
+    return cause, trigger, False, True
 
 
 def _subject(account: str, meeting: str, participation: str) -> bytes:

@@ -14,7 +14,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Final
+
+import structlog
 
 from streams.adapters.metrics import Metrics
 from streams.agents.decider import Decider
@@ -31,6 +34,8 @@ from streams.core.sweep import EVERYTHING, NOTHING, Backlog, Change, Job, Reach,
 
 TURN_SECONDS: Final = 0.002
 """How long a turn may keep joins waiting."""
+REST_SECONDS: Final = 0.003
+"""How long chunks are joins' alone between two turns."""
 LOOK: Final = 32
 """Sessions between two looks at the time."""
 SLICE: Final = 512
@@ -38,9 +43,15 @@ SLICE: Final = 512
 EXPIRED: Final = 2_000
 """Ended participations forgotten, and sessions looked at, in one tick."""
 
+log = structlog.get_logger(__name__)
+
 Say = Callable[[int, DecisionEvent, Mode], None]
 """Puts a decision into the outbox: its partition, and which topic it is for."""
 _Walk = Iterator[tuple[int, Sessions, Meeting, Session]]
+_Like = tuple[int, str, str]
+"""What sessions with the same documents and verdicts share: facts (by their id), role and stage."""
+_Verdicts = tuple[int, int, Facts]
+"""Enforced and in report mode, and the facts they are of."""
 
 
 class Sweeper:
@@ -53,6 +64,7 @@ class Sweeper:
         clock: ms since the epoch.
         ask_turn: asks the source for a turn of the agent.
         finished: called when a sweep has got to its end and all that it changed is acknowledged.
+        rest: seconds between two turns, in which chunks are joins' alone.
 
     Attributes:
         backlog: what is due.
@@ -67,6 +79,7 @@ class Sweeper:
         clock: Callable[[], int],
         ask_turn: Callable[[], None],
         finished: Callable[[], None],
+        rest: float = 0.0,
     ) -> None:
         self.backlog = Backlog()
         self._decider = decider
@@ -79,14 +92,20 @@ class Sweeper:
         self._tick = False
         self._tally = _Tally()
         self._finished = finished
-        self._done = False
+        self._rest = rest
+        self._rest_until = 0.0
+        self._done = False  # whether a sweep got to its end in the last turn
+        self._told = False  # likewise in one before, and what it said is on its way
         self._looked = 0
+        self._alike = _Alike("")
+        self._contained = _Contained(metrics)
 
     # -- what asks for sweeps ------------------------------------------------------------------------------------
 
     def accepted(self, revisions: Iterable[Revision], offset: int) -> None:
         """Documents came into force, or wait for their window; the last at an offset of the policy log."""
         revisions = list(revisions)
+        self._alike = self._nobody_yet()
         for revision in revisions:
             self._timetable.add(revision.document)
         if len(self._keeper):
@@ -100,20 +119,25 @@ class Sweeper:
 
     def forgotten(self) -> None:
         """The partitions are no longer ours, and their sessions their next owner's to sweep."""
-        self.backlog, self._done = Backlog(), False
+        self.backlog, self._done, self._told = Backlog(), False, False
 
     def relocated(self) -> None:
         """The decider has another geography."""
+        self._alike = self._nobody_yet()
         if len(self._keeper):
             self._add(EVERYTHING, self._decider.provenance.policy_offset)
 
     def tick(self) -> None:
         """Call once a second: windows that opened or closed, removals to be said again, sessions to be forgotten."""
+        self._alike = self._nobody_yet()
         then, self._looked_at = self._looked_at, self._clock()
         for reach in self._timetable.between(then, self._looked_at):
             self._add(reach, self._decider.provenance.policy_offset)
         self._tick = True
         self._ask_turn()
+
+    def _nobody_yet(self) -> "_Alike":
+        return _Alike(self._decider.provenance.geo_build)
 
     def _add(self, reach: Reach, offset: int, trials: Iterable[Revision] = (), *, counted: bool = False) -> None:
         self.backlog.add(reach, offset, trials, counted=counted)
@@ -129,25 +153,43 @@ class Sweeper:
             draft: of the same chunk.
             at: the instant to decide at, ms since the epoch.
         """
-        until = time.perf_counter() + TURN_SECONDS
-        more = False
         for partition, session in self._keeper.take_unsaid():
-            self._restate(partition, session, say, draft, at)
+            with self._contained:
+                self._restate(partition, session, say, draft, at)
+        now = time.perf_counter()
+        if now < self._rest_until:
+            return
+        until, more = now + TURN_SECONDS, False
         if self._tick:
             more = self._keeper.expire(at, EXPIRED, draft)
             self._tick = more = self._remind(say, draft, at, until) or more
         while not more and (job := self.backlog.next()) is not None:
             more = self._go_on(job, say, draft, at, until)
         if more or len(self.backlog):
+            self._take_rest()
+
+    def _take_rest(self) -> None:
+        """Ask for the next turn after a while, which is what joins have of the time while there is much to sweep."""
+        if self._rest:
+            self._rest_until = time.perf_counter() + self._rest
+            asyncio.get_running_loop().call_later(self._rest, self._ask_turn)
+        else:
             self._ask_turn()
 
-    def acknowledged(self) -> None:
-        """What the last turn said has been acknowledged."""
+    def acknowledged(self, *, spoke: bool) -> None:
+        """What earlier turns said has been acknowledged, and so have the sessions that the last one changed.
+
+        Args:
+            spoke: whether the last one said anything: that goes out with the next chunk.
+        """
         self._metrics.swept.inc(self._looked)
         self._looked = 0
-        if self._done:
-            self._done = False
+        finished = self._told or (self._done and not spoke)
+        self._told, self._done = self._done and spoke, False
+        if finished:
             self._finished()
+        if spoke:
+            self._ask_turn()
 
     def _go_on(self, job: Job, say: Say, draft: Draft, at: int, until: float) -> bool:
         """Take a sweep a slice further; returns whether time is over."""
@@ -155,23 +197,33 @@ class Sweeper:
             job.walk = self._walk(job.reach)
         walk: _Walk = job.walk
         index, reached = self._decider.index, None
-        slots: Sequence[Slot] = ()
+        slots: tuple[Slot, ...] = ()
         reads_addresses = False
         for n, (partition, view, meeting, session) in enumerate(walk, 1):
             if meeting is not reached:  # asked anew in each slice: the index may have grown in between
                 reached, slots = meeting, index.reaching(meeting.account, meeting.id)
                 reads_addresses = any(slot.reads_addresses for slot in slots)
-            present = meeting.sessions.get(
-                session.participation
-            )  # it may have changed since the walk came here, or left
+            # It may have changed since the walk came here, or left.
+            present = meeting.sessions.get(session.participation)
             if present is not None and view.holds(present):
-                self._again(job, partition, view, present, slots, say, draft, at, reads_addresses=reads_addresses)
+                if not reads_addresses and not job.trials and self._alike.stands(present, slots, at):
+                    self._looked += 1
+                    self._tally.decided += job.counted
+                else:
+                    with self._contained:
+                        self._again(
+                            job, partition, view, present, slots, say, draft, at, reads_addresses=reads_addresses
+                        )
             if n % LOOK == 0 and time.perf_counter() > until:
                 return True
             if n >= SLICE:
                 return False
         if not job.again:
-            self._tally.trials += [counted.trial(revision) for revision, counted in job.trials.values()]
+            self._tally.trials += [
+                counted.trial(revision)
+                for path, (revision, counted) in job.trials.items()
+                if (slot := index.get(path)) is not None and slot.revisions[0] is revision  # not superseded meanwhile
+            ]
         self.backlog.done(job)
         self._done = True
         return time.perf_counter() > until
@@ -208,12 +260,21 @@ class Sweeper:
         if session.geo_build != decider.provenance.geo_build:
             session.facts, session.geo_build = view.place(facts), decider.provenance.geo_build
         if change is not None:
-            self._say_change(job, partition, session, facts, change, say, draft, at)
+            self._say_change(partition, session, facts, change, say, draft, at, counted=job.counted)
         for revision, counted in job.trials.values():
             counted.add(session.account, session.meeting, find(revision, session, facts).verdict, session.verdict)
 
     def _say_change(
-        self, job: Job, partition: int, session: Session, facts: Facts, change: Change, say: Say, draft: Draft, at: int
+        self,
+        partition: int,
+        session: Session,
+        facts: Facts,
+        change: Change,
+        say: Say,
+        draft: Draft,
+        at: int,
+        *,
+        counted: bool = False,
     ) -> None:
         """Put what changed into words, then into the session."""
         decider, (cause, trigger) = self._decider, change.trigger
@@ -224,7 +285,7 @@ class Sweeper:
                 session, facts, change.enforced, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
             )
             say(partition, made, "enforce")
-            self._tally.changed[VERDICTS[verdict]] += job.counted
+            self._tally.changed[VERDICTS[verdict]] += counted
             self._metrics.sweep_changes.labels(VERDICTS[verdict], cause).inc()
             session.cause = cause
         if change.reported is not None:
@@ -233,60 +294,84 @@ class Sweeper:
                 session, facts, change.reported, decider.provenance, mode="report", at=at, cause=cause, trigger=trigger
             )
             say(partition, made, "report")
-        session.swept = cause, trigger, change.enforced is not None, change.reported is not None
+        before = session.swept or (cause, trigger, False, False)  # of the last turn, perhaps, and still on its way
+        session.swept = (
+            cause,
+            trigger,
+            before[2] or change.enforced is not None,
+            before[3] or change.reported is not None,
+        )
         self._keeper.change(partition, session, verdict, reported, at, draft)
 
     def _restate(self, partition: int, session: Session, say: Say, draft: Draft, at: int) -> None:
-        """Say what a sweep before a crash wrote down, under the same ids; what changed since is a sweep's."""
+        """Say what was written down before a crash, under the same ids, and what has changed since.
+
+        What has changed is said at once: it may change back before a sweep comes, and then the last word of before the
+        crash, which nobody may have heard, would stand unsaid.
+        """
         decider, keeper, swept = self._decider, self._keeper, session.swept
-        if swept is None or not keeper.views[partition].holds(session):
+        if swept is None or not keeper.views[partition].holds(session):  # an event was answered, and so it was said
             return
-        cause, trigger, *_ = swept
+        cause, trigger, *unsaid = swept
         slots = decider.index.reaching(session.account, session.meeting)
         facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
+        change = decide_again(session, slots, facts, decider.provenance, at)
         enforced, reported = judge_by(slots, session, facts, at)
         verdicts: tuple[tuple[Mode, Judgement, int, bool], ...] = (
-            ("enforce", enforced, session.verdict, swept[2]),
-            ("report", reported or NOTHING, session.reported, swept[3]),
+            ("enforce", enforced, session.verdict, unsaid[0]),
+            ("report", reported or NOTHING, session.reported, unsaid[1]),
         )
-        for mode, judgement, before, was_said in verdicts:
-            if was_said and judgement.verdict == before:
+        for mode, judgement, before, was_unsaid in verdicts:
+            if was_unsaid and judgement.verdict == before:
                 made = decision_again(
                     session, facts, judgement, decider.provenance, mode=mode, at=at, cause=cause, trigger=trigger
                 )
                 say(partition, made, mode)
-                keeper.change(partition, session, session.verdict, session.reported, at, draft)
+        keeper.change(partition, session, session.verdict, session.reported, at, draft)
+        if change is not None:
+            self._say_change(partition, session, facts, change, say, draft, at)
 
     # -- removals said again -------------------------------------------------------------------------------------
 
     def _remind(self, say: Say, draft: Draft, at: int, until: float) -> bool:
         """Say removals again that are due; returns whether time ended it."""
-        decider, keeper = self._decider, self._keeper
-        for n, (partition, session) in enumerate(keeper.unreminded(at), 1):
-            slots = decider.index.reaching(session.account, session.meeting)
-            facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
-            judgement, _ = judge_by(slots, session, facts, at)
-            if judgement.verdict != REMOVE:  # a sweep is on its way and says so
-                keeper.again_later(partition, session, at)
-                continue
-            cause, trigger = reminder(session)
-            made = decision_again(
-                session, facts, judgement, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
-            )
-            say(partition, made, "enforce")
-            session.reminders += 1
-            session.swept = None
-            keeper.change(partition, session, session.verdict, session.reported, at, draft)
-            self._metrics.reminders.inc()
+        for n, found in enumerate(self._keeper.unreminded(at), 1):
+            if found is not None:
+                with self._contained:
+                    self._say_again(*found, say, draft, at)
             if n % LOOK == 0 and time.perf_counter() > until:
                 return True
         return False
+
+    def _say_again(self, partition: int, session: Session, say: Say, draft: Draft, at: int) -> None:
+        """Say a removal again, unless it stands no more; what has changed since it was said is said first.
+
+        Otherwise the sweep that is on its way would find the session spoken of later than what had changed.
+        """
+        decider, keeper = self._decider, self._keeper
+        slots = decider.index.reaching(session.account, session.meeting)
+        facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
+        change = decide_again(session, slots, facts, decider.provenance, at)
+        if change is not None:
+            self._say_change(partition, session, facts, change, say, draft, at)
+        if session.verdict != REMOVE:
+            return
+        judgement, _ = judge_by(slots, session, facts, at)
+        cause, trigger = reminder(session)
+        made = decision_again(
+            session, facts, judgement, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
+        )
+        say(partition, made, "enforce")
+        session.swept = cause, trigger, True, session.swept is not None and session.swept[3]
+        session.reminders += 1
+        keeper.change(partition, session, session.verdict, session.reported, at, draft)
+        self._metrics.reminders.inc()
 
     # -- what is said of it --------------------------------------------------------------------------------------
 
     def has_swept(self, offset: int) -> bool:
         """Whether what documents up to an offset of the policy log changed has been said and acknowledged."""
-        return self.backlog.swept(offset) and not self._done
+        return self.backlog.swept(offset) and not (self._done or self._told)
 
     def report(self) -> status.Sweep | None:
         """What came of sweeps since this was last asked; None where no session was decided again."""
@@ -305,6 +390,62 @@ class Sweeper:
             if seen % SLICE == 0:
                 await asyncio.sleep(0)
         return changed, seen
+
+
+class _Alike:
+    """Verdicts by documents, place, role and stage: most sessions are like others, and stand as they were.
+
+    They hold for one index and one geography, and until the next window opens or closes; that is noticed by the next
+    tick, which asks for a sweep of its own. An address has no likes: documents that read one are not asked here.
+    """
+
+    def __init__(self, geo_build: str) -> None:
+        self._geo_build = geo_build
+        self._slots: tuple[Slot, ...] = ()
+        self._by_slots: dict[tuple[Slot, ...], dict[_Like, _Verdicts]] = {}
+        self._likes: dict[_Like, _Verdicts] = {}
+
+    def stands(self, session: Session, slots: tuple[Slot, ...], at: int) -> bool:
+        """Whether deciding a session again gives the verdicts last said. False, too, where its facts are outdated."""
+        if session.geo_build != self._geo_build:
+            return False
+        if slots is not self._slots:
+            self._slots, self._likes = slots, self._by_slots.setdefault(slots, {})
+        facts = session.facts
+        like = id(facts), session.role, session.stage
+        verdicts = self._likes.get(like)
+        if verdicts is None:
+            enforced, reported = judge_by(slots, session, facts, at)
+            # With the facts themselves: while they are kept, no others have their id.
+            verdicts = self._likes[like] = enforced.verdict, (reported or NOTHING).verdict, facts
+        return verdicts[0] == session.verdict and verdicts[1] == session.reported
+
+
+class _Contained:
+    """A block for one session: a fault of our own in it is counted, and the others are decided all the same.
+
+    Without it a session that nothing can be said of, because its decision is larger than a record may be, would end
+    each worker that takes it on. Every kind of fault is logged once: there may be a million sessions.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._seen: set[str] = set()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(exc, Exception):
+            return False
+        self._metrics.session_faults.labels("internal").inc()
+        name = type(exc).__name__
+        if name not in self._seen:
+            self._seen.add(name)
+            log.error("a session could not be decided again; it keeps its verdict", error=name)
+        return True
 
 
 class _Tally:

@@ -131,11 +131,14 @@ class Timetable:
             if edge is not None:
                 insort(self._edges, (edge, *name))
 
-    def between(self, then: int, now: int) -> set[Reach]:
-        """What has to be swept after the clock went from one instant to another (ms), forwards or back."""
+    def between(self, then: int, now: int) -> list[Reach]:
+        """What has to be swept after the clock went from one instant to another (ms), forwards or back.
+
+        Each once, in the order of their earliest edges.
+        """
         low, high = min(then, now), max(then, now)
         first, last = (bisect_left(self._edges, (after + 1, "", "")) for after in (low, high))
-        return {self._reaches[account, meeting] for _, account, meeting in self._edges[first:last]}
+        return list(dict.fromkeys(self._reaches[account, meeting] for _, account, meeting in self._edges[first:last]))
 
 
 # -- what is due -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,12 +14,13 @@ from streams.adapters.metrics import Metrics
 from streams.adapters.seal import Sealer
 from streams.agents.decider import Decider
 from streams.agents.joins import Fuse, JoinsAgent
-from streams.agents.sessions import SessionKeeper
+from streams.agents.sessions import STEP_BACK, SessionKeeper
 from streams.agents.sweeps import Sweeper
 from streams.core import address
 from streams.core.facts import Facts, settle
 from streams.core.index import Revision
 from streams.core.sessions import Ended, Session
+from streams.runtime.produce import RecordTooLargeError
 from streams.wire import sessionrecord
 from tests.agents.rig import HOUR, KEY, MemoryTable
 from tests.agents.test_joins import Chunk, Partition, record
@@ -61,6 +62,7 @@ class Rig:
         self.table = SpoiltTable()
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.buried: list[bytes] = []
+        self.sayable: Callable[[dict[str, Any]], bool] = lambda decision: True
         self.decider = Decider(index(*documents), self.locate, PROVENANCE)
         self.start(keys)
 
@@ -101,8 +103,11 @@ class Rig:
     def _add(self, topic: str, partition: int, key: Any, value: Any, timestamp: Any, headers: Any) -> None:
         if topic == "joins.dlq":
             self.buried.append(dict(headers)["doorward-reason"])
-        else:
-            self.sent.append((topic, json.loads(value)))
+            return
+        decision = json.loads(value)
+        if not self.sayable(decision):
+            raise RecordTooLargeError(topic, partition, len(value), 0)
+        self.sent.append((topic, decision))
 
     async def _send(self, check: Any) -> Counter[str]:
         check()
@@ -157,6 +162,25 @@ def test_a_late_join_after_its_leave_is_answered_and_begins_nothing() -> None:
     assert rig.tick(after=4 * REMIND) == [], "nobody is there whose removal could be said again"
 
 
+def test_late_events_are_answered_in_an_order_within_a_millisecond_too() -> None:
+    rig = Rig()
+    rig.take(event("leave"))
+    orders = []
+    for n in range(3):
+        rig.take(event("update", n=n))
+        orders.append(rig.sent[0][1]["data"]["order"])
+    assert orders == sorted(orders)
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_time_begins_anew_where_the_clock_steps_far_back() -> None:
+    rig = Rig()
+    assert [rig.keeper.instant(now) for now in (NOON, NOON, NOON - STEP_BACK + 2, NOON - 2 * STEP_BACK, NOON)] == [
+        *(NOON, NOON + 1, NOON + 2),
+        *(NOON - 2 * STEP_BACK, NOON),
+    ]
+
+
 def test_an_update_of_a_removed_participation_lets_it_back_in() -> None:
     rig = Rig(account(rules=[NETWORK]))
     assert rig.take(event()) == ["remove"]
@@ -200,8 +224,9 @@ def test_reminders_survive_a_recovery() -> None:
     [first] = rig.tick(after=REMIND)
     rig.start()
     assert rig.keeper.unconfirmed == 1
+    assert [d["id"] for d in rig.turns()] == [first["id"]], "nobody may have heard it"
     assert rig.tick(after=REMIND) == [], "the second one is due after twice the interval"
-    [second] = rig.tick(after=REMIND)
+    [second] = rig.tick(after=REMIND + 10)  # counted from when it was repeated
     assert first["id"] != second["id"]
     assert rig.session().reminders == 2  # type: ignore[union-attr]
 

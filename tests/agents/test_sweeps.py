@@ -7,6 +7,7 @@ import pytest
 
 from streams.agents import sweeps
 from streams.agents.decider import Decider
+from streams.agents.sessions import REREAD
 from streams.core import address, instants
 from streams.core.events import Provenance
 from streams.core.facts import Facts, settle
@@ -58,6 +59,51 @@ def test_a_document_and_its_retraction_are_each_said_once() -> None:
     assert rig.keeper.unconfirmed == 0
     rig.sweeper.recovered()
     assert rig.turns() == [], "nothing has changed since"
+
+
+def test_what_was_written_down_before_a_crash_is_said_again() -> None:
+    rig = Rig()
+    rig.take(event(), event(participation="p-2"))
+    push(rig, account(rules=[EVERYONE]))
+    before = rig.turns()
+    rig.start()
+    after = rig.turns()
+    assert [d["id"] for d in after] == [d["id"] for d in before]
+    assert len(after) == 2
+    rig.take(event("update", n=1), event("update", participation="p-2", n=1))
+    rig.start()
+    assert rig.turns() == [], "an answer needs no repetition: its event is read again"
+
+
+def test_two_sweeps_before_a_crash_are_both_said_again() -> None:
+    """What a turn says is on its way while the next one speaks of the same session."""
+    rig = Rig()
+    rig.take(event())
+    push(rig, account(rules=[EVERYONE]))
+    rig.take()
+    push(rig, account(name="trial", rules=[EVERYONE], mode="report"))
+    rig.take()
+    rig.start()
+    rig.take()
+    assert {(topic, d["data"]["verdict"]) for topic, d in rig.sent} == {
+        ("decisions", "remove"),
+        ("decisions.report", "remove"),
+    }
+
+
+def test_what_has_changed_since_a_crash_is_said_before_it_can_change_back() -> None:
+    rig = Rig()
+    rig.take(event())
+    push(rig, account(rules=[EVERYONE]))
+    rig.turns()  # nobody heard of this removal, say
+    rig.start()
+    push(rig, account(revision=2, retracted=True))
+    rig.sweeper.forgotten()  # no sweep comes for now
+    [said] = rig.turns()
+    assert (said["data"]["verdict"], said["data"]["cause"]) == ("admit", "policy")
+    rig.start()
+    [again] = rig.turns()
+    assert again["id"] == said["id"], "nor may it be lost in a second crash"
 
 
 def test_a_window_opens_and_closes() -> None:
@@ -130,9 +176,65 @@ def test_what_a_report_last_said_is_taken_back_whatever_comes_first() -> None:
     assert [topic for topic, _ in rig.sent] == ["decisions", "decisions.report"]
     push(rig, account(revision=2, retracted=True))
     rig.take(event("update", n=1))
-    said = [d["data"]["verdict"] for topic, d in rig.sent if topic == "decisions.report"]
-    said += [d["data"]["verdict"] for d in rig.turns()]
-    assert said == ["admit"], "an update that comes before the sweep must not hide it"
+    said = [(d["data"]["verdict"], d["data"]["cause"]) for topic, d in rig.sent if topic == "decisions.report"]
+    assert said == [("admit", "update")], "an update that comes before the sweep says so itself"
+    assert rig.turns() == []
+
+
+def test_an_event_read_again_takes_back_what_an_owner_before_may_have_reported() -> None:
+    """The owner before us reported on the join and wrote nothing down; since then the document was retracted."""
+    rig = Rig(account(rules=[NETWORK], mode="report"), account(revision=2, retracted=True))
+    rig.take(event())
+    assert [(topic, d["data"]["verdict"]) for topic, d in rig.sent] == [
+        ("decisions", "admit"),
+        ("decisions.report", "admit"),
+    ]
+    rig.now += REREAD + 1
+    rig.take(event(participation="p-2"))
+    assert [topic for topic, _ in rig.sent] == ["decisions"], "by now no event is one that was answered before"
+
+
+def test_a_trial_that_was_retracted_before_its_sweep_was_over_is_not_told() -> None:
+    rig = Rig()
+    full(rig, 3)
+    rig.turns()
+    rig.sweeper.report()
+    push(rig, account(rules=[NETWORK], mode="report"), account(name="other", rules=[NETWORK], mode="report"))
+    push(rig, account(revision=2, retracted=True))
+    rig.turns()
+    report = rig.sweeper.report()
+    assert report is not None
+    assert [trial.path for trial in report.trials] == ["account/acme/other"]
+
+
+def test_a_reminder_does_not_hide_why_something_else_has_changed() -> None:
+    rig = Rig(account(rules=[EVERYONE]))
+    rig.take(event())
+    push(rig, account(name="trial", rules=[EVERYONE], mode="report"))
+    rig.now += REMIND
+    rig.sweeper.tick()
+    rig.take()
+    assert [(topic, d["data"]["verdict"], d["data"]["cause"]) for topic, d in rig.sent] == [
+        ("decisions.report", "remove", "policy"),
+        ("decisions", "remove", "join"),
+    ]
+    assert rig.turns() == []
+
+
+def test_a_clock_that_steps_back_over_an_edge_changes_nothing() -> None:
+    rig = Rig()
+    opens = NOON + 5_000
+    push(rig, account(rules=[EVERYONE], not_before=instants.render(opens)))
+    rig.take(event())
+    [removed] = rig.tick(after=6_000)
+    assert rig.tick(after=-3_000) == []
+    assert rig.take(event("update", n=1)) == ["remove"]
+    [(_, updated)] = rig.sent
+    assert removed["data"]["order"] < updated["data"]["order"]
+    assert removed["data"]["decided_at"] < updated["data"]["decided_at"], "time was held still"
+    rig.start()
+    assert rig.tick(after=1) == [], "for the partition's next owner too"
+    assert rig.tick(after=3_000) == [], "the edge is passed once"
 
 
 def test_a_turn_is_bounded_and_many_sessions_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +297,21 @@ def test_many_removals_due_are_all_said_again_after_one_tick(monkeypatch: pytest
     assert len(rig.tick(after=REMIND)) == 200
 
 
+def test_removals_that_were_due_and_left_are_passed_over_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(account(rules=[EVERYONE]))
+    full(rig, 200)
+    rig.turns()
+    monkeypatch.setattr(sweeps, "TURN_SECONDS", -1)
+    everyone = list(rig.keeper.views[0])
+    rig.take(*(event("leave", participation=s.participation, meeting=s.meeting) for s in everyone))
+    rig.now += REMIND
+    rig.sweeper.tick()
+    turns = 1
+    while not rig.take() and rig.asked:
+        turns += 1
+    assert turns >= 200 // sweeps.LOOK
+
+
 def test_a_removal_whose_document_has_gone_is_not_said_again() -> None:
     rig = Rig(account(rules=[EVERYONE]))
     rig.take(event())
@@ -215,3 +332,21 @@ def test_who_leaves_in_the_midst_of_a_sweep_is_not_spoken_of(monkeypatch: pytest
     rig.take(*(event("leave", participation=name, meeting=meeting) for name, meeting in left.items()))
     assert len(left) == 100 - len(spoken)
     assert [d for _, d in rig.sent] + rig.turns() == []
+
+
+def test_a_session_of_which_nothing_can_be_said_keeps_its_verdict_and_holds_nobody_up() -> None:
+    """A decision names every document that applied: it may be larger than a record, and no start would mend that."""
+    rig = Rig()
+    rig.take(event(), event(participation="p-2"), event(participation="p-3"))
+    rig.turns()
+    rig.sayable = lambda decision: decision["data"]["participation"] != "p-2"
+    push(rig, account(rules=[EVERYONE]))
+    assert {d["data"]["participation"] for d in rig.turns()} == {"p-1", "p-3"}
+    assert rig.faults("internal") == 1
+    session = rig.session("p-2")
+    assert session is not None
+    assert session.verdict == 0
+    assert rig.finished
+    rig.sayable = lambda decision: True
+    rig.start()
+    assert "p-2" in {d["data"]["participation"] for d in rig.turns()}
