@@ -1,0 +1,62 @@
+"""The Prometheus metrics of ``doorward report --watch``, declared apart from a worker's: another process has them.
+
+The label ``policy`` is the path of a service document. Such documents are public and few (charter C5). No label carries
+a meeting, an account or a participation: the alarm says that removals fall on one, not on which.
+"""
+
+from collections.abc import Iterable
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from streams.core.concentration import Finding
+
+
+class WatchMetrics:
+    """What the watch shows.
+
+    Args:
+        registry: where they are registered; a test brings its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
+        self.concentration = Gauge(
+            "doorward_charter_removals_concentration",
+            "Share of a service document's removals of a day that fall on one meeting or account; from 10 removals on.",
+            ["policy", "scope"],
+            registry=registry,
+        )
+        self.alarm = Gauge(
+            "doorward_charter_alarm",
+            "1 while a service document's removals fall on one meeting or account (charter C2).",
+            ["policy", "scope"],
+            registry=registry,
+        )
+        self.decisions = Counter("doorward_charter_decisions", "Decisions looked at.", registry=registry)
+        self.unreadable = Counter(
+            "doorward_charter_unreadable_records", "Records that are no decisions.", registry=registry
+        )
+        self.lag = Gauge("doorward_charter_lag_records", "Decisions waiting to be looked at.", registry=registry)
+        self.checked_at = Gauge(
+            "doorward_charter_checked_timestamp_seconds", "When the last day was last looked at.", registry=registry
+        )
+        self._shown: set[tuple[str, str]] = set()
+
+    def show(self, findings: Iterable[Finding]) -> None:
+        """Show these and no others."""
+        present: set[tuple[str, str]] = set()
+        for finding in findings:
+            labels: tuple[str, str] = (finding.cut.policy, finding.scope)
+            present.add(labels)
+            self.concentration.labels(*labels).set(finding.share)
+            self.alarm.labels(*labels).set(finding.alarm)
+        for gone in self._shown - present:
+            self.concentration.remove(*gone)
+            self.alarm.remove(*gone)
+        self._shown = present
+
+    def serve(self, host: str, port: int) -> int:
+        """Serve ``/metrics`` from a thread and return the port. Raises OSError when it cannot be bound."""
+        server, _ = prometheus_client.start_http_server(port, host, registry=self.registry)
+        return int(server.server_port)
