@@ -1,7 +1,13 @@
-"""The starter documents: the engine takes them, and each does what its comment says."""
+"""The starter documents: the engine takes them, their tests hold, and would not hold if a verdict were another.
+
+What each document does for whom is told in the ``*.test.yaml`` files beside them, which `doorward policy test` runs;
+here stands what no single case can say.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,25 +15,27 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from streams.adapters.geo import Geo, shipped
 from streams.adapters.iso import vocabulary
 from streams.adapters.policyschema import policy_schema
-from streams.core.address import parse as parse_address
-from streams.core.decide import Judgement, judge
+from streams.adapters.schemas import policy_test_schema
+from streams.cli.policytest import run
+from streams.core.decide import judge
 from streams.core.events import JoinData
-from streams.core.facts import ANY_CONNECTION, CONNECTIONS, Facts, connection_bits, settle
+from streams.core.facts import Facts, settle
 from streams.core.index import Index
 from streams.core.policy import VERDICTS, parse
+from streams.wire import testfiles
 from streams.wire.documents import read_file
 from streams.wire.signed import index_of_unsigned
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "policies"
-FILES = sorted(FOLDER.rglob("*.yaml"))
-STARTERS = sorted(FOLDER.glob("*.yaml"))
+TESTS = sorted(FOLDER.rglob("*.test.yaml"))
+FILES = sorted(set(FOLDER.rglob("*.yaml")) - set(TESTS))
+STARTERS = [file for file in FILES if file.parent == FOLDER]
 NOW = 1_795_253_400_000  # 2026-11-21T09:30:00Z
+LOOK_UP = Geo.open([shipped()], vocabulary()).facts
 COUNTRIES = len(vocabulary().countries)
-LISTED = connection_bits(CONNECTIONS[:4])
-ORDINARY = ANY_CONNECTION & ~LISTED
-"""What an anonymity database that does not list an address leaves possible."""
 
 
 def documents(*files: Path) -> list[Any]:
@@ -45,17 +53,13 @@ def index(*files: Path) -> Index:
     return made
 
 
-def verdict(judgement: Judgement) -> str:
-    return VERDICTS[judgement.verdict]
+def decided(made: Index, account: str, facts: Facts, *, role: str = "guest") -> str:
+    data = JoinData("m-1", account, "p-1", "-", role, "live")  # type: ignore[arg-type]  # roles are the tests' own
+    return VERDICTS[judge(made, data, facts, NOW)[0].verdict]
 
 
-def decided(made: Index, account: str, facts: Facts, *, role: str = "guest", meeting: str = "m-1") -> str:
-    data = JoinData(meeting, account, "p-1", "-", role, "live")  # type: ignore[arg-type]  # roles are the tests' own
-    return verdict(judge(made, data, facts, NOW)[0])
-
-
-def place(country: str, subdivision: str | None = None, connection: int = ANY_CONNECTION) -> Facts:
-    return settle(vocabulary(), country=country, subdivision=subdivision, connection=connection)
+def place(country: str) -> Facts:
+    return settle(vocabulary(), country=country)
 
 
 def world(made: Index, account: str, role: str = "participant") -> Counter[str]:
@@ -92,14 +96,6 @@ def test_by_country_alone_the_world_gets_a_mix_of_verdicts() -> None:
     assert world(made, "campus-2") == {"admit": COUNTRIES}  # an account without a document
 
 
-def test_clinic_1_licenses_by_state() -> None:
-    made = index(*STARTERS)
-    assert decided(made, "clinic-1", place("US", "US-CA")) == "admit"
-    assert decided(made, "clinic-1", place("US", "US-NY")) == "remove"
-    assert decided(made, "clinic-1", place("US")) == "alert"
-    assert decided(made, "clinic-1", place("FR")) == "remove"
-
-
 def test_the_next_revision_of_clinic_2_is_stricter_and_never_milder() -> None:
     before, after = index(*STARTERS), index(*STARTERS, FOLDER / "next" / "clinic-2.yaml")
     strictness = []
@@ -113,42 +109,61 @@ def test_the_next_revision_of_clinic_2_is_stricter_and_never_milder() -> None:
     assert decided(before, "clinic-2", place("JP")) == "admit"
 
 
-def test_campus_1_looks_at_hidden_connections_and_refuses_tor() -> None:
-    made = index(*STARTERS)
-    for name, wanted in (("tor", "remove"), ("vpn", "alert"), ("hosting", "alert"), ("residential", "admit")):
-        assert decided(made, "campus-1", place("DE", connection=connection_bits([name])), role="participant") == wanted
-    assert decided(made, "campus-1", place("DE", connection=ORDINARY), role="participant") == "admit"
+# -- their tests -------------------------------------------------------------------------------------------------
+
+NO_JOIN_COMES_TO = {("next/clinic-2.yaml", "default")}
+"""Its rules name every country between them, and where the country is not known they differ."""
 
 
-def test_office_1_board_meets_on_the_office_network_only() -> None:
-    made = index(*STARTERS)
-
-    def board(address: str) -> str:
-        facts = settle(vocabulary(), address=parse_address(address), country="DE")
-        return decided(made, "office-1", facts, role="host", meeting="board")
-
-    assert [board(a) for a in ("192.0.2.77", "198.51.100.127", "2001:db8:4f::1")] == ["admit"] * 3
-    assert [board(a) for a in ("198.51.100.128", "203.0.113.9", "2001:db8:50::1")] == ["remove"] * 3
-    assert decided(made, "office-1", Facts(), role="host", meeting="board") == "remove"
+def name_of(file: Path) -> str:
+    return str(file.relative_to(FOLDER))
 
 
-def test_the_trial_changes_nothing_and_reports() -> None:
-    made = index(*STARTERS)
-    data = JoinData("m-1", "office-1", "p-1", "-", "guest", "live")
-    enforced, reported = judge(made, data, place("JP"), NOW)
-    assert reported is not None
-    assert (verdict(enforced), verdict(reported)) == ("alert", "remove")
+def test_every_file_has_tests_that_hold_and_reach_all_of_it() -> None:
+    made = run([FOLDER], LOOK_UP)
+    assert (made.problems, made.nothing, made.failed) == ([], [], [])
+    assert {name_of(file).replace(".yaml", ".test.yaml") for file in FILES} == {name_of(file) for file in TESTS}
+    never = [point.name for document in made.coverage.documents for point in document.points if not point.decided]
+    assert never == [point for _, point in NO_JOIN_COMES_TO]
 
 
-def test_the_service_document_removes_only_the_located() -> None:
-    made = index(FOLDER / "service" / "export-control.yaml")
-    opened = next(iter(made)).revisions[0].document.not_before
-    assert opened is not None
-    data = JoinData("m-1", "any", "p-1", "-", "host", "live")
-    for facts, wanted in (
-        (place("BV", connection=ORDINARY), "remove"),
-        (place("BV"), "alert"),
-        (place("NO", connection=ORDINARY), "admit"),
-    ):
-        assert verdict(judge(made, data, facts, opened)[0]) == wanted
-        assert verdict(judge(made, data, facts, opened - 1)[0]) == "admit"
+@pytest.mark.parametrize("file", TESTS, ids=name_of)
+def test_the_schema_takes_them_and_no_key_that_is_none(file: Path) -> None:
+    validator = Draft202012Validator(policy_test_schema())
+    [value] = documents(file)[0][:1]
+    assert validator.is_valid(value)
+    for part in (value, value["cases"][0]):
+        part["contry"] = "FR"
+        assert not validator.is_valid(value)
+        del part["contry"]
+
+
+@pytest.mark.parametrize("file", TESTS, ids=name_of)
+def test_each_shows_the_unknown_place_the_vpn_and_the_host(file: Path) -> None:
+    read, wrong = testfiles.read_file(file, vocabulary())
+    assert read is not None, wrong
+    joins = [join for placed in read.cases for join in placed.case.joins]
+    assert any(not join.states_facts and not join.address for join in joins)
+    assert any(join.connection == "vpn" for join in joins)
+    assert any(join.role == "host" for join in joins)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_with_another_verdict_anywhere_their_own_tests_fail_and_say_which(file: Path, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "policies")
+    copy = tmp_path / "policies" / file.relative_to(FOLDER)
+    text, caught = copy.read_text(), 0
+    for found in re.finditer(r"^ *(then|default|unknown): (admit|alert|remove)\b", text, re.MULTILINE):
+        key, verdict = found.groups()
+        for other in set(VERDICTS) - {verdict}:
+            copy.write_text(text[: found.start(2)] + other + text[found.end(2) :])
+            made = run([copy.with_name(f"{copy.stem}.test.yaml")], LOOK_UP)
+            where = f"{text.count(chr(10), 0, found.start(2)) + 1}: {found[0].strip()} -> {other}"
+            if made.problems:  # the charter's: a service document lets everybody else in
+                assert key != "then", where
+                assert "C2-general" in made.problems[0], where
+            elif (name_of(file), key) not in NO_JOIN_COMES_TO:
+                told = {each.expected for tried in made.failed for each in tried.differences if "verdict" in each.what}
+                assert verdict in told, where
+                caught += 1
+    assert caught >= 2
