@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from streams.core.messages import Language
 from streams.core.policy import Class, Verdict
 
 JOIN: Final = "doorward.join.v1"
@@ -106,11 +107,22 @@ class Reason(msgspec.Struct, gc=False):
     matched: dict[str, Any]
 
 
+class Copies(msgspec.Struct, gc=False):
+    """The ids of the messages that each copy of a receipt is made of, in order."""
+
+    person: tuple[str, ...]
+    host: tuple[str, ...]
+
+
 class Receipt(msgspec.Struct, gc=False):
     """What a refused person and the host are told (charter C6, ruling 36).
 
     ``status`` has HTTP semantics: 451 for legal class (RFC 7725), else 403. ``id`` is the decision's. ``document`` is
-    the SHA-256 of the signed document, null when unsigned.
+    the SHA-256 of the signed document, null when unsigned. ``person`` and ``host`` are in the language ``written_in``
+    (BCP 47), which is the deployment's setting and says nothing of the person. To show one in another, put
+    ``parameters`` into that language's texts of its ``messages``, which are in ``schemas/messages.json``, and join them
+    with spaces; where an id is new to you, show the text. Only what its messages name is for the host: ``rule`` and
+    ``note`` are not. Old records may lack the last three.
     """
 
     id: str
@@ -120,6 +132,9 @@ class Receipt(msgspec.Struct, gc=False):
     contest: str | None
     reference: str | None
     document: str | None
+    written_in: str | UnsetType = UNSET
+    messages: Copies | UnsetType = UNSET
+    parameters: dict[str, str] | UnsetType = UNSET
 
 
 class DecisionData(msgspec.Struct, kw_only=True, gc=False):
@@ -170,6 +185,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
         geo_time: the newest build epoch among them in seconds, 0 without.
         contest: the deployment's contest address, for documents that give none.
         engine: Doorward's version.
+        written_in: the language of receipts' texts, a setting of the deployment.
     """
 
     policy_offset: int
@@ -177,3 +193,4 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     geo_time: int
     contest: str | None
     engine: str
+    written_in: Language = "en"

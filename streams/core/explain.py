@@ -2,14 +2,18 @@
 
 An explanation is the decision made again, with its steps kept; it decides nothing itself. What it says of a document
 comes from the same tests and the same ``find`` as the decision, so the two cannot disagree.
+
+``again`` explains a decision that was recorded: by the very revisions it names, at its instant. It is told the facts,
+since no record keeps them, so it also says whether they lead to what was decided.
 """
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from streams.core.decide import find, is_roster
-from streams.core.events import JoinData, OutcomeName
+from streams.core.decide import find, is_roster, judge, reason
+from streams.core.events import DecisionData, JoinData, OutcomeName, Reason
 from streams.core.facts import CONNECTIONS, OTHER, Facts
 from streams.core.index import Index, Revision
 from streams.core.policy import VERDICTS, Mode, Rule, Verdict
@@ -71,7 +75,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """The whole path to a decision.
 
     Attributes:
-        verdict: of the join.
+        verdict: of the join, by the documents of the mode asked for.
         decided_by: path of the deciding document; None where none is in force.
         documents: every document that reaches the join, widest scope first, then by path.
         waiting: paths that reach the join but have no revision in force.
@@ -83,8 +87,10 @@ class Explanation(msgspec.Struct, frozen=True):
     waiting: tuple[str, ...]
 
 
-def explain(index: Index, data: JoinData, facts: Facts, at: int, *, rosters: bool = False) -> Explanation:
-    """Explain the decision on a join; arguments as for ``streams.core.decide.judge``."""
+def explain(
+    index: Index, data: JoinData, facts: Facts, at: int, *, rosters: bool = False, mode: Mode = "enforce"
+) -> Explanation:
+    """Explain the decision on a join in one of the two modes; else arguments as for ``streams.core.decide.judge``."""
     steps: list[DocumentStep] = []
     waiting: list[str] = []
     for slot in index.reaching(data.account, data.meeting):
@@ -93,12 +99,54 @@ def explain(index: Index, data: JoinData, facts: Facts, at: int, *, rosters: boo
             waiting.append(slot.path)
         elif revision.document.mode == "enforce" or rosters or not is_roster(revision):
             steps.append(_document(revision, data, facts))
-    enforced = [step for step in steps if step.mode == "enforce"]
+    counted = [step for step in steps if step.mode == mode]
     # max() keeps the first of equals: the widest scope, then the lowest path.
-    strictest = max(enforced, key=lambda step: VERDICTS.index(step.verdict), default=None)
+    strictest = max(counted, key=lambda step: VERDICTS.index(step.verdict), default=None)
     if strictest is None:
         return Explanation("admit", None, tuple(steps), tuple(waiting))
     return Explanation(strictest.verdict, strictest.policy, tuple(steps), tuple(waiting))
+
+
+class Again(msgspec.Struct, frozen=True):
+    """A recorded decision made again.
+
+    Attributes:
+        explanation: of the decision as it is made now.
+        reason: as it is given now.
+        same: ``same``; ``reason`` where the verdict is the same but not the document, revision, rule or outcome that
+            it comes from; ``verdict`` where it is another.
+    """
+
+    explanation: Explanation
+    reason: Reason | None
+    same: Literal["same", "reason", "verdict"]
+
+
+def again(recorded: DecisionData, mode: Mode, revisions: Iterable[Revision], data: JoinData, facts: Facts) -> Again:
+    """Make a recorded decision again, at the instant it was made.
+
+    Args:
+        recorded: the decision.
+        mode: which of the two kinds it is.
+        revisions: those that it names in ``policies``.
+        data: of the participation's newest event known then, normalised.
+        facts: of its address, by the geo build that the decision names.
+    """
+    index = Index()
+    for revision in revisions:
+        index.put(revision)
+    at = recorded.order[-1]
+    explanation = explain(index, data, facts, at, rosters=True, mode=mode)
+    enforced, reported = judge(index, data, facts, at, rosters=True)
+    judgement = enforced if mode == "enforce" else reported
+    given = None if judgement is None else reason(judgement, data, facts)
+    if explanation.verdict != recorded.verdict:
+        return Again(explanation, given, "verdict")
+    return Again(explanation, given, "same" if _origin(given) == _origin(recorded.reason) else "reason")
+
+
+def _origin(given: Reason | None) -> tuple[str, int, str | None, OutcomeName] | None:
+    return None if given is None else (given.policy, given.revision, given.rule, given.outcome)
 
 
 def _document(revision: Revision, data: JoinData, facts: Facts) -> DocumentStep:

@@ -1,50 +1,84 @@
 """Receipts: what a refused person and the host are told, in plain words (charter C6).
 
+A copy is a list of messages (``streams.core.messages``) and their parameters; the receipt carries both beside the
+texts made of them. The engine asks nobody's language: its texts are in the deployment's, and whoever shows a receipt
+to a person can put the same messages into theirs.
+
 The person's copy says which rule, whose, on what ground and how to contest. The host's copy says the same of the
-document but nothing of the person: neither the rule's id nor its note, since either may name a place.
+document and nothing of the person: it is worked out from the document, the stage and the decision's id, so it is the
+same wherever the person was. That leaves out the rule's id and its note, which their author may name after a place,
+and whether a rule, the default or missing knowledge decided. What the document says of itself it does tell, its path,
+ground and reference, since a host who cannot be told the ground cannot contest it.
 """
 
-from streams.core.events import Receipt
+from streams.core.events import Copies, OutcomeName, Receipt
 from streams.core.index import Revision
+from streams.core.messages import Language, render
 from streams.core.policy import Rule
 
 
-def receipt(id_: str, revision: Revision, rule: Rule | None, stage: str | None, contest: str | None) -> Receipt:
+def receipt(
+    id_: str,
+    revision: Revision,
+    rule: Rule | None,
+    outcome: OutcomeName,
+    stage: str | None,
+    contest: str | None,
+    language: Language = "en",
+) -> Receipt:
     """The receipt of a removal.
 
     Args:
         id_: the decision's id.
         revision: the deciding document.
         rule: the deciding rule; None when its ``default`` or ``unknown`` decided.
+        outcome: which of the three it was.
         stage: ``lobby`` or ``live``.
         contest: the deployment's contest address, used where the document gives none (ruling 39).
+        language: of the texts.
     """
     document = revision.document
     contest = document.contest if document.contest is not None else contest
-    whose = _whose(revision)
-    basis = f"Policy {document.path}, revision {document.revision}, class {document.class_}, {whose}."
-    ground = f" Ground: {document.ground}." if document.ground else ""
-    reference = f" Reference: {document.reference}." if document.reference else ""
-    how = f" To contest: {contest}." if contest else " No way to contest was given."
-    done = "You were not let into this meeting" if stage == "lobby" else "You were removed from this meeting"
-    by = f"by the rule “{rule.id}”" if rule else "because no rule lets you in"
-    note = f" {rule.note}" if rule and rule.note else ""
-    host = "A participant was not let in" if stage == "lobby" else "A participant was removed"
-    quoted = f" Quote decision {id_}."
+    parameters = {"decision": id_, "policy": document.path, "revision": str(document.revision)}
+    about = _about(revision, contest, parameters)
+    why: tuple[str, ...] = (f"by.{outcome}",)
+    if rule is not None:
+        parameters["rule"] = rule.id
+        if rule.note:
+            parameters["note"] = rule.note
+            why = (*why, "note")
+    done = "refused" if stage == "lobby" else "removed"
+    copies = Copies((f"person.{done}", *why, *about), (f"host.{done}", *about))
     return Receipt(
         id=id_,
-        person=f"{done} {by}.{note} {basis}{ground}{reference}{how}{quoted}",
-        host=f"{host}. {basis}{ground}{reference}{how}{quoted}",
+        person=render(language, copies.person, parameters),
+        host=render(language, copies.host, parameters),
         status=451 if document.class_ == "legal" else 403,
         contest=contest,
         reference=document.reference,
         document=revision.sha256,
+        written_in=language,
+        messages=copies,
+        parameters=parameters,
     )
 
 
-def _whose(revision: Revision) -> str:
+def _about(revision: Revision, contest: str | None, parameters: dict[str, str]) -> list[str]:
+    """What both copies say of the document and of contesting it; adds what that needs to ``parameters``."""
+    document = revision.document
+    messages = [f"policy.{document.class_}"]
     if revision.holder is None:
-        return "unsigned"
-    if revision.on_behalf:
-        return f"signed by {revision.holder} on the owner's behalf"
-    return f"signed by {revision.holder}"
+        messages.append("signed.none")
+    else:
+        messages.append("signed.on-behalf" if revision.on_behalf else "signed.holder")
+        parameters["holder"] = revision.holder
+    if document.ground:
+        parameters["ground"] = document.ground
+        messages.append("ground")
+    if document.reference:
+        parameters["reference"] = document.reference
+        messages.append("reference")
+    if contest:
+        parameters["contest"] = contest
+    messages.append("contest" if contest else "contest.none")
+    return messages

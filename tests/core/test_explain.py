@@ -3,11 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.decide import judge
-from streams.core.explain import explain
+from streams.core.decide import decision, judge
+from streams.core.explain import again, explain
 from streams.core.facts import ANONYMISED, ANY_CONNECTION, OTHER, RELAY, Facts
 from streams.core.policy import VERDICTS
-from tests.samples import NOON, PROPERTY, account, facts, index, join, meeting, rule, service
+from tests.samples import (
+    NOON,
+    PROPERTY,
+    PROVENANCE,
+    account,
+    event,
+    facts,
+    index,
+    join,
+    located,
+    meeting,
+    revision,
+    rule,
+    service,
+)
 
 FRANCE = Facts(address=b"\x05\x27\x00\x01", country="FR", continent="EU", connection=OTHER)
 
@@ -101,3 +115,45 @@ def test_it_agrees_with_the_decision(rules, default, unknown, mode, known) -> No
         if step.outcome == "rule":
             assert step.rules[-1].id == step.rule
             assert step.rules[-1].state == "true"
+
+
+# -- a recorded decision -----------------------------------------------------------------------------------------
+
+HERE = account(rules=[rule("remove", {"country": ["FR"]}, "here")], revision=3)
+TRIAL = account(name="trial", mode="report", default="alert")
+
+
+def recorded(*documents, known=FRANCE, mode="enforce"):
+    enforced, reported = judge(index(*documents), event().data, known, NOON)
+    judgement = enforced if mode == "enforce" else reported
+    return decision(event(), known, judgement, PROVENANCE, mode=mode, offset=1, at=NOON).data
+
+
+def test_a_decision_is_made_again_from_the_revisions_it_names() -> None:
+    made = again(recorded(HERE, meeting()), "enforce", [revision(HERE), revision(meeting())], join(), FRANCE)
+    assert made.same == "same"
+    assert (made.reason.policy, made.reason.rule) == ("account/acme/licensing", "here")
+    assert [step.policy for step in made.explanation.documents] == [
+        "account/acme/licensing",
+        "meeting/acme/m-1/licensing",
+    ]
+
+
+def test_it_is_made_again_at_its_own_instant() -> None:
+    window = account(default="remove", not_before="2026-11-21T11:00:00Z", not_after="2026-11-21T13:00:00Z")
+    assert again(recorded(window), "enforce", [revision(window)], join(), FRANCE).same == "same"
+
+
+def test_a_decision_in_report_mode_is_explained_by_the_documents_in_report_mode() -> None:
+    made = again(recorded(HERE, TRIAL, mode="report"), "report", [revision(TRIAL)], join(), FRANCE)
+    assert (made.same, made.explanation.verdict, made.explanation.decided_by) == ("same", "alert", "account/acme/trial")
+    assert again(recorded(HERE, TRIAL, mode="report"), "report", [], join(), FRANCE).same == "verdict"
+
+
+def test_it_says_where_other_facts_lead_elsewhere() -> None:
+    made = again(recorded(HERE), "enforce", [revision(HERE)], join(), located(country="US"))
+    assert (made.same, made.explanation.verdict, made.reason) == ("verdict", "admit", None)
+    two = account(rules=[rule("remove", {"country": ["FR"]}, "here"), rule("remove", id_="anyone")])
+    made = again(recorded(two), "enforce", [revision(two)], join(), located(country="US"))
+    assert (made.same, made.reason.rule) == ("reason", "anyone")
+    assert again(recorded(), "enforce", [], join(), FRANCE).same == "same"
