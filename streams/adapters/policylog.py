@@ -1,4 +1,4 @@
-"""Pushing onto the policy log, and hearing from the workers what became of it.
+"""Pushing onto the policy log, hearing from the workers what became of it, and reading the log back.
 
 How it works. ``policies.status`` is read from its end as it is before anything is sent, so nothing said about the new
 records is missed. The records go to partition 0 with ``acks=all``, keyed by document path. Then it is waited until
@@ -7,31 +7,46 @@ client id) has said ``applied`` at or beyond the last accepted one. Who is live 
 dies meanwhile is not waited for, one that joins is. What applying them did to live calls is in the same words.
 
 What was sent cannot be taken back. So the state of a push is kept in ``Push``, which the caller still has when
-waiting ends early: by time, by a lost broker, by Ctrl-C.
+waiting ends early: by time, by a lost broker, by Ctrl-C. A document that a broker was handed and did not acknowledge
+may be in the log or not; nobody can tell before a broker answers again, and that is what is said of it (``unsure``).
+
+Traps of aiokafka 0.14 met here: an idempotent producer never gives a record up, so ``flush`` and ``stop`` wait for a
+lost broker for ever; both are bounded here.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.adapters.topics import BrokerUnavailable, connected
 from streams.core import status
 from streams.core.policy import Problem
 from streams.core.status import Sweep, Trial
+from streams.wire.chain import LogRecord
 
 POLICIES: Final = "policies"
 STATUS: Final = "policies.status"
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks at who is live."""
-_SENDING: Final = 10_000
-"""Milliseconds a record may take to be acknowledged; a broker that is lost meanwhile is reported then."""
+_SENDING: Final = 10.0
+"""Seconds a record may take to be acknowledged; a broker that is lost meanwhile is reported then."""
+_HURRIED: Final = 3.0
+"""The same after Ctrl-C, for what had been handed over."""
+_CLOSING: Final = 2.0
+"""Seconds to say goodbye to brokers."""
+_SILENCE: Final = 15.0
+"""Seconds without a record of a log that has more, after which its broker is taken for lost."""
+_FETCH: Final = 4 << 20
+"""Bytes of the log asked for at once."""
+_LOG_APPEND_TIME: Final = 1
+"""Kafka's timestamp type of a record stamped by the broker."""
 _LIVE: Final = ("Stable", "PreparingRebalance", "CompletingRebalance")
 """States of a group that has members (KIP-412's names in DescribeGroups)."""
 
@@ -48,6 +63,7 @@ class Offer(msgspec.Struct):
         problems: why it was rejected.
         sent_at: when it was sent, seconds of the monotonic clock.
         milliseconds: from sending to the answer.
+        unsure: a broker was handed it and did not acknowledge it: it may be in the log.
     """
 
     path: str
@@ -58,6 +74,14 @@ class Offer(msgspec.Struct):
     problems: list[Problem] = []
     sent_at: float = 0.0
     milliseconds: float | None = None
+    unsure: bool = False
+
+    @property
+    def standing(self) -> Literal["pushed", "not pushed", "not known"]:
+        """Whether the log has it."""
+        if self.offset is not None:
+            return "pushed"
+        return "not known" if self.unsure else "not pushed"
 
 
 class Effect(msgspec.Struct):
@@ -198,7 +222,11 @@ async def push(push: Push, bootstrap: str, *, group: str, patience: float, **sec
             raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {names}; `doorward topics apply` makes it")
         listener = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, **security)
         producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=_SENDING, **security
+            bootstrap_servers=bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=int(_SENDING * 1000),
+            **security,
         )
         try:
             await listener.start()
@@ -209,27 +237,43 @@ async def push(push: Push, bootstrap: str, *, group: str, patience: float, **sec
             await _send(push, producer)
             await _listen(push, listener, admin, group, patience)
         finally:
-            await producer.stop()
-            await listener.stop()
+            for client in (producer, listener):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(client.stop(), _CLOSING)
 
 
 async def _send(push: Push, producer: AIOKafkaProducer) -> None:
-    """Send all in order and wait until the log has them; when that is cut short, note which it has."""
+    """Send all in order and wait until the log has them; when that is cut short, note which it has.
+
+    Raises:
+        KafkaError: one was refused, or not acknowledged in time.
+    """
+    await producer.partitions_for(POLICIES)  # so that `send` below waits for no broker that is lost meanwhile
     pending: list[tuple[Offer, asyncio.Future[Any]]] = []
     try:
         for offer in push.offers:
-            offer.sent_at = time.monotonic()
-            future = await producer.send(POLICIES, offer.raw, key=offer.path.encode(), partition=0)
+            offer.sent_at, offer.unsure = time.monotonic(), True
+            try:
+                future = await producer.send(POLICIES, offer.raw, key=offer.path.encode(), partition=0)
+            except KafkaError:
+                offer.unsure = False  # it was never handed over
+                raise
             pending.append((offer, future))
-        await producer.flush()
+        await asyncio.wait([future for _, future in pending], timeout=_SENDING)
+    except (asyncio.CancelledError, KafkaError):
+        if pending:  # what was handed over may be on its way still: say where it went
+            await asyncio.wait([future for _, future in pending], timeout=_HURRIED)
+        raise
     finally:
-        with suppress(KafkaError):
-            await producer.flush()  # after Ctrl-C: what was handed over is sent; say where it went
         for offer, future in pending:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                push.sent(offer, future.result().offset)
-    for _, future in pending:
-        future.result()  # raises what kept one from being taken
+            if future.done() and not future.cancelled():
+                offer.unsure = False
+                if future.exception() is None:
+                    push.sent(offer, future.result().offset)
+    for offer, future in pending:
+        if not future.done():
+            raise KafkaTimeoutError(f"{offer.path} was not acknowledged within {_SENDING:g} s")
+        future.result()  # raises what kept it from being taken
 
 
 async def _listen(
@@ -264,3 +308,66 @@ async def live_workers(admin: AIOKafkaAdminClient, group: str) -> frozenset[str]
             if row["state"] in _LIVE:
                 found.update(member["client_id"] for member in row["members"])
     return frozenset(found)
+
+
+# -- reading it back ---------------------------------------------------------------------------------------------
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """What a log holds: the offset of its first record, and the one that the next record will get."""
+
+    first: int
+    end: int
+
+
+async def read(
+    bootstrap: str, take: Callable[[Sequence[LogRecord], Extent], None], *, topic: str = POLICIES, **security: Any
+) -> Extent:
+    """Read the policy log, or the status log, from its first record to its end as it is now.
+
+    Args:
+        bootstrap: ``host:port``, several with commas between.
+        take: given the records in order, in batches, and the log's extent; also once before the first.
+        topic: ``POLICIES`` or ``STATUS``.
+        security: as for ``push``.
+
+    Raises:
+        BrokerUnavailable: nobody answers there, the topic is missing, or nothing more comes though there is more.
+        BootstrapMalformed: ``bootstrap`` is not written like that.
+    """
+    async with connected(bootstrap, **security) as admin:
+        if topic not in await admin.list_topics():
+            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {topic}; `doorward topics apply` makes it")
+        partition = TopicPartition(topic, 0)
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=_FETCH,
+            **security,
+        )
+        await reader.start()
+        try:
+            reader.assign([partition])
+            first = (await reader.beginning_offsets([partition]))[partition]
+            extent = Extent(first, (await reader.end_offsets([partition]))[partition])
+            reader.seek(partition, first)
+            take([], extent)
+            heard = time.monotonic()
+            while await reader.position(partition) < extent.end:
+                got = (await reader.getmany(partition, timeout_ms=500)).get(partition, [])
+                if got:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > _SILENCE:
+                    raise BrokerUnavailable(f"Kafka at {bootstrap} sends no more of {topic}")
+                take([_record(each) for each in got if each.offset < extent.end], extent)
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.stop(), _CLOSING)
+        return extent
+
+
+def _record(record: Any) -> LogRecord:
+    stamped = record.timestamp_type == _LOG_APPEND_TIME
+    return LogRecord(record.offset, record.timestamp, record.key, record.value, stamped)

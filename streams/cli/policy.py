@@ -4,30 +4,26 @@ Every document is checked before the first is written or sent, and all that is w
 would do to live calls is tried first where somebody is there to be told (``cli.trial``).
 """
 
-import asyncio
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from streams.adapters import policylog
 from streams.adapters.iso import vocabulary
-from streams.adapters.kafka import CredentialsUnavailable
-from streams.adapters.policylog import Effect, Offer, Push
-from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
-from streams.cli import console, trial
+from streams.adapters.policylog import Offer, Push
+from streams.cli import console, pushing, trial
 from streams.cli.trial import Outcome, Prepared
 from streams.core.policy import Invalid, parse
-from streams.core.status import Sweep
 from streams.settings import Settings
 from streams.wire import documents, jws, keys, signed, trust
 from streams.wire.documents import SIGNED, Place, Unreadable
 
-app = typer.Typer(help="Sign policy documents and push them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Policy documents: check, try, sign, push, compare, take back, and read their log.", no_args_is_help=True
+)
 
 Files = Annotated[list[Path], typer.Argument(help="YAML or JSON documents, or signed ones (*.jws.json).")]
 Keys = Annotated[
@@ -50,7 +46,7 @@ def sign(
     Given a *.jws.json, its signatures are kept and yours are added: approvers need not meet.
     """
     settings = console.settings(audience=audience)
-    signing = _keys(key_files)
+    signing = pushing.signing_keys(key_files)
     _there(files)
     targets: dict[Path, bytes] = {}
     said: list[str] = []
@@ -71,7 +67,7 @@ def sign(
                 problems.append(f"{place}: {exc} [{exc.code}]")
             else:
                 said.append(f"signed {document.path} revision {document.revision}")
-    _stop_if(problems)
+    pushing.stop_if(problems)
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -128,11 +124,11 @@ def push_documents(
     live calls, and is retracted at once.
     """
     settings = console.settings(kafka_bootstrap=bootstrap, trust=trust_file, audience=audience, group=group)
-    security = _security(settings)
-    signing, trusted = _keys(key_files or []), _trusted(settings)
+    security = pushing.security(settings)
+    signing, trusted = pushing.signing_keys(key_files or []), pushing.trusted(settings)
     prepared = _prepared(files, signing, trusted, settings)
     pushed = Push([each.offer for each in prepared])
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line below says it all
+    pushing.quiet_client()
     asked, tried = not yes and sys.stdin.isatty(), None
     if asked or max_removed is not None:
         attempts, untried = trial.plan(prepared, signing, trusted, settings.audience, trial.now())
@@ -143,23 +139,7 @@ def push_documents(
             console.say(f"{offer.path} revision {offer.revision}")
         if not typer.confirm(f"Push to {settings.kafka_bootstrap}?", err=True):
             console.fail("nothing was pushed", console.FINDING)
-    broken = None
-    try:
-        asyncio.run(
-            policylog.push(pushed, settings.kafka_bootstrap, group=settings.group, patience=timeout, **security)
-        )
-    except BootstrapMalformed as exc:
-        console.fail(str(exc), console.BAD_INPUT)
-    except BrokerUnavailable as exc:
-        broken = str(exc)
-    except KeyboardInterrupt:
-        broken = "interrupted"
-    with console.quiet_pipe():
-        if as_json:
-            console.out(json.dumps(_summary(pushed, tried)))
-        else:
-            _print(pushed)
-    _finish(pushed, settings, broken, timeout)
+    pushing.carry_out(pushed, tried, settings, security, timeout, as_json=as_json)
 
 
 def _allow(tried: Outcome, max_removed: int | None, pushed: Push, as_json: bool) -> None:
@@ -178,118 +158,11 @@ def _allow(tried: Outcome, max_removed: int | None, pushed: Push, as_json: bool)
     else:
         return
     if as_json:
-        console.out(json.dumps(_summary(pushed, tried)))
+        console.out(json.dumps(pushing.summary(pushed, tried)))
     console.fail(f"--max-removed: {why}; nothing was pushed", code)
 
 
-def _security(settings: Settings) -> dict[str, Any]:
-    """How to connect, for aiokafka's clients."""
-    try:
-        return settings.connection().security_options()
-    except CredentialsUnavailable as exc:
-        console.fail(str(exc), console.UNAVAILABLE)
-
-
-def _finish(pushed: Push, settings: Settings, broken: str | None, timeout: float) -> None:
-    """End with what is still wrong, if anything is."""
-    if broken is not None:
-        there = [offer for offer in pushed.offers if offer.offset is not None]
-        for offer in pushed.offers:
-            console.say(f"{'pushed' if offer.offset is not None else 'not pushed'}: {offer.path} r{offer.revision}")
-        what = f"{len(there)} of {len(pushed.offers)} documents are in the log"
-        console.fail(f"{broken}; {what}", console.UNAVAILABLE)
-    if any(offer.answer == "rejected" for offer in pushed.offers):
-        raise typer.Exit(console.FINDING)
-    if not pushed.complete:
-        if not pushed.live:
-            why = f"the consumer group {settings.group} has no live worker"
-        elif not pushed.answered:
-            why = "no worker answered"
-        else:
-            why = f"not applied by {', '.join(pushed.missing)}"
-        console.fail(f"after {timeout:g} s: {why}; the documents stay in the log", console.UNAVAILABLE)
-
-
-def _print(pushed: Push) -> None:
-    for offer in pushed.offers:
-        if offer.offset is None:
-            continue
-        took = "" if offer.milliseconds is None else f", {offer.milliseconds:.0f} ms"
-        verdict = offer.answer or "no answer"
-        console.out(f"{verdict}: {offer.path} revision {offer.revision} (offset {offer.offset}{took})")
-        for problem in offer.problems:
-            console.out(f"  {problem}")
-    for worker in sorted(pushed.live) if pushed.target is not None else ():
-        if worker in pushed.missing:
-            console.out(f"not applied: {worker}")
-        else:
-            offset, took_ms = pushed.applied[worker]
-            steps = "".join(f", {step}" for step in _steps(pushed.effects.get(worker, Effect())))
-            console.out(f"applied: {worker} (offset {offset}, {took_ms:.0f} ms){steps}")
-    swept = pushed.swept
-    if swept.decided:
-        changed = f"removed {swept.remove:,}, alerted {swept.alert:,}, admitted {swept.admit:,}"
-        console.out(f"{changed} of {swept.sessions:,} live participants")
-
-
-_STEPS: Final = (("judge", "verified in"), ("in_force", "in force after"), ("swept", "live sessions swept in"))
-
-
-def _steps(effect: Effect) -> Iterator[str]:
-    """What a worker did and how long it took, in words."""
-    for step, words in _STEPS:
-        if step in effect.timings:
-            yield f"{words} {effect.timings[step] * 1000:.0f} ms"
-    if effect.sweep is not None:
-        changed = effect.sweep.admit + effect.sweep.alert + effect.sweep.remove
-        yield f"{changed:,} verdict{'' if changed == 1 else 's'} changed"
-
-
-def _summary(pushed: Push, tried: Outcome | None) -> dict[str, Any]:
-    return {
-        "documents": [
-            {
-                "path": offer.path,
-                "revision": offer.revision,
-                "offset": offer.offset,
-                "answer": offer.answer,
-                "problems": [{"code": p.code, "path": p.path, "message": p.message} for p in offer.problems],
-                "ms": offer.milliseconds,
-            }
-            for offer in pushed.offers
-        ],
-        "workers": [
-            {
-                "worker": worker,
-                "applied": worker in pushed.applied and worker not in pushed.missing,
-                "offset": pushed.applied[worker][0] if worker in pushed.applied else None,
-                "ms": pushed.applied[worker][1] if worker in pushed.applied else None,
-                "timings": effect.timings,
-                "sweep": _counts(effect.sweep) if effect.sweep else None,
-            }
-            for worker in sorted(pushed.live)
-            for effect in (pushed.effects.get(worker, Effect()),)
-        ],
-        "swept": _counts(pushed.swept),
-        "trial": tried.summary if tried else None,
-        "complete": pushed.complete,
-    }
-
-
-def _counts(sweep: Sweep) -> dict[str, int]:
-    return {name: getattr(sweep, name) for name in ("sessions", "decided", "admit", "alert", "remove")}
-
-
 # -- documents, checked ------------------------------------------------------------------------------------------
-
-
-def _trusted(settings: Settings) -> trust.TrustSet:
-    if settings.trust is None:
-        console.fail("--trust FILE (DOORWARD_TRUST) is required: the workers' trust set", console.BAD_INPUT)
-    try:
-        return trust.read_trust(settings.trust)
-    except trust.TrustUnavailable as exc:
-        console.fail(str(exc), console.UNAVAILABLE)
 
 
 def _prepared(
@@ -330,7 +203,7 @@ def _prepared(
                 problems += [signed.Finding(place, problem) for problem in exc.problems]
             except jws.BadSignature as exc:
                 problems.append(f"{place}: {exc} [{exc.code}]")
-    _stop_if(problems)
+    pushing.stop_if(problems)
     if not prepared:
         console.fail("no document to push", console.BAD_INPUT)
     return prepared
@@ -340,17 +213,3 @@ def _there(files: list[Path]) -> None:
     """End the command when not one file is there; one that is missing among others is reported beside what is wrong."""
     if not any(file.is_file() for file in files):
         console.fail(f"there is no file {', '.join(map(str, files))}", console.UNAVAILABLE)
-
-
-def _keys(files: list[Path]) -> list[keys.PrivateKey]:
-    try:
-        return [keys.read_private(file) for file in files]
-    except keys.KeyUnavailable as exc:
-        console.fail(f"--key: {exc}", console.UNAVAILABLE)
-
-
-def _stop_if(problems: list[object]) -> None:
-    for problem in problems:
-        console.say(str(problem))
-    if problems:
-        console.fail(f"{len(problems)} problem(s); nothing was done", console.BAD_INPUT)
