@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from hypothesis import settings
@@ -110,3 +111,44 @@ facts = st.builds(
     connection=st.integers(1, ANY_CONNECTION),
 )
 """Any facts that ``settle`` can make."""
+
+
+_ASKED: dict[str, list[list[Any]]] = {
+    "country": [EU, sorted(VOCABULARY.countries), ["FR"]],
+    "subdivision": [["FR-75", "FR-13"], sorted(VOCABULARY.subdivisions)],
+    "continent": [["EU"], sorted(CONTINENTS)],
+    "connection": [["tor", "vpn", "proxy"], ["residential"]],
+}
+_OWNERS: dict[str, list[list[Any]]] = {
+    "role": [["guest"]],
+    "stage": [["lobby"]],
+    "asn": [[1, 2]],
+    "network": [["0.0.0.0/1"]],
+}
+
+
+def _whens(fields: dict[str, list[list[Any]]]) -> list[dict[str, Any]]:
+    """Every pair of conditions on these fields, and each alone."""
+    one = [{field: v} for field, lists in fields.items() for values in lists for v in (values, {"not": values})]
+    return one + [a | b for a, b in combinations(one, 2) if a.keys() != b.keys()]
+
+
+def _rules(whens: list[dict[str, Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    made = st.builds(rule, st.sampled_from(["remove", "remove", "alert", "admit"]), st.sampled_from(whens))
+    return st.lists(made, min_size=1, max_size=3).map(lambda rules: [{**r, "id": str(i)} for i, r in enumerate(rules)])
+
+
+def offers(scope: str, **fields: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """Documents of a scope as somebody who probes would offer them.
+
+    They remove, name whole continents, and except nearly everything. Owners' ask for roles and networks too; of service
+    documents few do, since those are refused, as are those that remove without naming a territory.
+    """
+    verdicts = st.sampled_from(["admit", "alert", "remove"])
+    if scope != "service":
+        base = {"account": account, "meeting": meeting}[scope]
+        rules = _rules(_whens({**_ASKED, **_OWNERS}))
+        return st.builds(lambda **drawn: base(**drawn, **fields), rules=rules, default=verdicts, unknown=verdicts)
+    plain = st.builds(lambda rules: service(rules=rules, **fields), _rules(_whens(_ASKED)))
+    refused = st.builds(lambda rules, v: service(rules=rules, default=v, **fields), _rules(_whens(_OWNERS)), verdicts)
+    return plain | plain | plain | refused
