@@ -30,7 +30,19 @@ from streams.core.facts import Facts
 from streams.core.index import Revision, Slot
 from streams.core.policy import VERDICTS, Mode
 from streams.core.sessions import Meeting, Session, Sessions
-from streams.core.sweep import EVERYTHING, NOTHING, Backlog, Change, Job, Reach, Timetable, decide_again, due, reminder
+from streams.core.sweep import (
+    EVERYTHING,
+    NOTHING,
+    Alike,
+    Backlog,
+    Change,
+    Job,
+    Reach,
+    Timetable,
+    decide_again,
+    due,
+    reminder,
+)
 
 TURN_SECONDS: Final = 0.002
 """How long a turn may keep joins waiting."""
@@ -48,10 +60,6 @@ log = structlog.get_logger(__name__)
 Say = Callable[[int, DecisionEvent, Mode], None]
 """Puts a decision into the outbox: its partition, and which topic it is for."""
 _Walk = Iterator[tuple[int, Sessions, Meeting, Session]]
-_Like = tuple[int, str, str]
-"""What sessions with the same documents and verdicts share: facts (by their id), role and stage."""
-_Verdicts = tuple[int, int, Facts]
-"""Enforced and in report mode, and the facts they are of."""
 
 
 class Sweeper:
@@ -97,7 +105,7 @@ class Sweeper:
         self._done = False  # whether a sweep got to its end in the last turn
         self._told = False  # likewise in one before, and what it said is on its way
         self._looked = 0
-        self._alike = _Alike("")
+        self._alike = Alike("")
         self._contained = _Contained(metrics)
 
     # -- what asks for sweeps ------------------------------------------------------------------------------------
@@ -136,8 +144,8 @@ class Sweeper:
         self._tick = True
         self._ask_turn()
 
-    def _nobody_yet(self) -> "_Alike":
-        return _Alike(self._decider.provenance.geo_build)
+    def _nobody_yet(self) -> Alike:
+        return Alike(self._decider.provenance.geo_build)
 
     def _add(self, reach: Reach, offset: int, trials: Iterable[Revision] = (), *, counted: bool = False) -> None:
         self.backlog.add(reach, offset, trials, counted=counted)
@@ -390,35 +398,6 @@ class Sweeper:
             if seen % SLICE == 0:
                 await asyncio.sleep(0)
         return changed, seen
-
-
-class _Alike:
-    """Verdicts by documents, place, role and stage: most sessions are like others, and stand as they were.
-
-    They hold for one index and one geography, and until the next window opens or closes; that is noticed by the next
-    tick, which asks for a sweep of its own. An address has no likes: documents that read one are not asked here.
-    """
-
-    def __init__(self, geo_build: str) -> None:
-        self._geo_build = geo_build
-        self._slots: tuple[Slot, ...] = ()
-        self._by_slots: dict[tuple[Slot, ...], dict[_Like, _Verdicts]] = {}
-        self._likes: dict[_Like, _Verdicts] = {}
-
-    def stands(self, session: Session, slots: tuple[Slot, ...], at: int) -> bool:
-        """Whether deciding a session again gives the verdicts last said. False, too, where its facts are outdated."""
-        if session.geo_build != self._geo_build:
-            return False
-        if slots is not self._slots:
-            self._slots, self._likes = slots, self._by_slots.setdefault(slots, {})
-        facts = session.facts
-        like = id(facts), session.role, session.stage
-        verdicts = self._likes.get(like)
-        if verdicts is None:
-            enforced, reported = judge_by(slots, session, facts, at)
-            # With the facts themselves: while they are kept, no others have their id.
-            verdicts = self._likes[like] = enforced.verdict, (reported or NOTHING).verdict, facts
-        return verdicts[0] == session.verdict and verdicts[1] == session.reported
 
 
 class _Contained:

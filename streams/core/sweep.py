@@ -110,6 +110,44 @@ def reminder(session: Session) -> Trigger:
     return session.cause, ("reminder", str(session.reminders + 1))
 
 
+_Like: TypeAlias = tuple[int, str, str]
+"""Facts (by their id), role and stage."""
+_Verdicts: TypeAlias = tuple[int, int, Facts]
+"""Enforced and in report mode, and the facts they are of."""
+
+
+class Alike:
+    """Verdicts by documents, place, role and stage: most sessions are like others, and stand as they were.
+
+    They hold for one index and one geography, until the next window opens or closes. An address has no likes:
+    documents that read one are not asked here.
+
+    Args:
+        geo_build: the geography's.
+    """
+
+    def __init__(self, geo_build: str) -> None:
+        self._geo_build = geo_build
+        self._slots: Sequence[Slot] = ()
+        self._by_slots: dict[tuple[Slot, ...], dict[_Like, _Verdicts]] = {}
+        self._likes: dict[_Like, _Verdicts] = {}
+
+    def stands(self, session: Session, slots: tuple[Slot, ...], at: int) -> bool:
+        """Whether deciding a session again gives the verdicts last said. False, too, where its facts are outdated."""
+        if session.geo_build != self._geo_build:
+            return False
+        if slots is not self._slots:
+            self._slots, self._likes = slots, self._by_slots.setdefault(slots, {})
+        facts = session.facts
+        like = id(facts), session.role, session.stage
+        verdicts = self._likes.get(like)
+        if verdicts is None:
+            enforced, reported = judge_by(slots, session, facts, at)
+            # With the facts themselves: while they are kept, no others have their id.
+            verdicts = self._likes[like] = enforced.verdict, (reported or NOTHING).verdict, facts
+        return verdicts[0] == session.verdict and verdicts[1] == session.reported
+
+
 # -- the clock ---------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from streams.core.sessions import Session, begin
 from streams.core.sweep import (
     EVERYTHING,
     NOTHING,
+    Alike,
     Backlog,
     Change,
     Job,
@@ -103,6 +104,28 @@ CLOSED = account(name="closed", default="remove")
 OPEN = account(name="open")
 EXPORT = service(rules=[rule("alert", {"country": ["US"]})])
 NOT_FR = account(name="licensing", rules=[rule("remove", {"country": ["FR"]})])
+
+
+# -- sessions that are alike ---------------------------------------------------------------------------------------
+
+
+def test_sessions_that_are_alike_stand_or_fall_alike() -> None:
+    """`stands` says what deciding each on its own says, whoever was asked about before."""
+    documents, alike = index(accepted(NOT_FR, 43)), Alike(OLD.geo_build)
+    slots = documents.reaching("acme", "m-1")
+    host = account(name="hosts", rules=[rule("admit", {"role": ["host"]})], default="remove")
+    of_hosts = index(accepted(host, 44)).reaching("acme", "m-2")
+    sessions = [said(index(), facts) for facts in (HERE, THERE, HERE, THERE)]
+    sessions[2].role = "host"
+    for session, with_slots in [(s, w) for w in (slots, of_hosts, slots) for s in (*sessions, *sessions)]:
+        expected = decide_again(session, with_slots, session.facts, OLD, NOON) is None
+        assert alike.stands(session, with_slots, NOON) == expected
+
+
+def test_a_session_whose_facts_are_outdated_is_like_no_other() -> None:
+    session = said(index())
+    assert Alike(OLD.geo_build).stands(session, (), NOON)
+    assert not Alike(NEW.geo_build).stands(session, (), NOON)
 
 
 # -- one session -------------------------------------------------------------------------------------------------
