@@ -103,6 +103,7 @@ class Sweeper:
         self._rest = rest
         self._rest_until = 0.0
         self._done = False  # whether a sweep got to its end in the last turn
+        self._adrift = False  # between losing the partitions and taking some on
         self._told = False  # likewise in one before, and what it said is on its way
         self._looked = 0
         self._alike = Alike("")
@@ -122,12 +123,13 @@ class Sweeper:
 
     def recovered(self) -> None:
         """Partitions were taken on: whatever happened since their sessions were last decided is made up for."""
+        self._adrift = False
         if len(self._keeper):
             self._add(EVERYTHING, self._decider.provenance.policy_offset)
 
     def forgotten(self) -> None:
         """The partitions are no longer ours, and their sessions their next owner's to sweep."""
-        self.backlog, self._done, self._told = Backlog(), False, False
+        self.backlog, self._adrift, self._done, self._told = Backlog(), True, False, False
 
     def relocated(self) -> None:
         """The decider has another geography."""
@@ -379,7 +381,7 @@ class Sweeper:
 
     def has_swept(self, offset: int) -> bool:
         """Whether what documents up to an offset of the policy log changed has been said and acknowledged."""
-        return self.backlog.swept(offset) and not (self._done or self._told)
+        return self.backlog.swept(offset) and not (self._adrift or self._done or self._told)
 
     def report(self) -> status.Sweep | None:
         """What came of sweeps since this was last asked; None where no session was decided again."""

@@ -350,3 +350,16 @@ def test_a_session_of_which_nothing_can_be_said_keeps_its_verdict_and_holds_nobo
     rig.sayable = lambda decision: True
     rig.start()
     assert "p-2" in {d["data"]["participation"] for d in rig.turns()}
+
+
+def test_nothing_counts_as_swept_while_partitions_change_hands() -> None:
+    rig = Rig()
+    rig.take(event())
+    push(rig, account(rules=[EVERYONE]))
+    offset = rig.decider.provenance.policy_offset
+    assert not rig.sweeper.has_swept(offset)
+    rig.sweeper.forgotten()
+    assert not rig.sweeper.has_swept(offset), "what comes next may have people this document reaches"
+    rig.sweeper.recovered()
+    rig.turns()
+    assert rig.sweeper.has_swept(offset)
