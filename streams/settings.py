@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from streams.adapters.kafka import Connection
+from streams.core import address
+from streams.core.messages import Language
 from streams.wire.cloudevents import MAX_BYTES
 
 
@@ -42,6 +44,7 @@ class Settings(BaseSettings):
     trust: Path | None = Field(None, description="JWK Set of the keys that may sign policy documents.")
     audience: str = Field("doorward", min_length=1, description="This deployment's name in signed documents.")
     contest: str | None = Field(None, description="Where a refused person can contest, when the document doesn't say.")
+    language: Language = Field("en", description="Language of receipts' texts; any can be shown in others (schemas).")
     geo: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="MMDB files, in order of precedence, separated as in PATH; none: the shipped country snapshot."
     )
@@ -50,6 +53,17 @@ class Settings(BaseSettings):
     )
     geo_max_change: float = Field(
         0.05, ge=0.0, le=1.0, description="Share of live verdicts that a new geo build may change at once."
+    )
+    anonymity_max_age: float = Field(
+        45.0, gt=0.0, description="Days since its build for which service documents may rely on an anonymity file."
+    )
+    anonymity_min_bytes: int = Field(
+        1 << 20, ge=0, description="Least size of an anonymity file that service documents may rely on."
+    )
+    anonymity_canaries: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses, separated by commas, known to be anonymised: an anonymity file must list them before "
+        "service documents may rely on it. A manifest's own canaries do too.",
     )
     seal_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
@@ -85,6 +99,19 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(os.pathsep) if part)
         return value
+
+    @field_validator("anonymity_canaries", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        texts = tuple(part.strip() for part in value.split(",") if part.strip())
+        for number, text in enumerate(texts, 1):
+            try:
+                address.parse(text)
+            except address.BadAddress as exc:
+                raise ValueError(f"address {number}: {exc}") from None
+        return texts
 
     @field_validator("geo_manifest")
     @classmethod

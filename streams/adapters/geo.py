@@ -4,9 +4,13 @@
 the findings fact by fact, and lets ``streams.core.facts.settle`` apply the rulings on places and connections. Three
 caches keep that cheap: of facts by the event's text, of findings by flat record, of merged facts by findings. The first
 is the one that answers nearly always, since the same people and offices join again and again.
+
+A worker gives ``Standards``, and then facts carry doubts (ruling 33), which service documents heed: territories in
+which the first or last address of the /24 or /48 differs, and anonymity data that do not count. The neighbours are
+looked up only where some file has a record for less than the whole /24 or /48, which is seldom.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,15 +18,19 @@ from typing import Any, Final
 import maxminddb
 import msgspec
 
+from streams.adapters import anonymity
+from streams.adapters.anonymity import Standards
 from streams.adapters.layouts import ANONYMITY_WORDS, HOSTING_WORDS, Finding, exclusions, finding_of
 from streams.adapters.mmdb import GeoUnavailable, Mmdb
 from streams.core import address
-from streams.core.facts import ANY_CONNECTION, Facts, Vocabulary, settle
+from streams.core.facts import ANY_CONNECTION, DOUBTS, UNVOUCHED, Facts, Vocabulary, settle
 
 __all__ = ["Geo", "GeoFile", "GeoUnavailable", "open_file", "shipped"]
 
 _CACHED_ADDRESSES: Final = 65_536
 _CACHED_FINDINGS: Final = 4_096
+_BLOCK: Final = {4: 24, 16: 48}
+"""Prefix length of what a territory must hold for, by the address's length in bytes (ruling 33)."""
 _UNKNOWN: Final = Finding()  # also of a file that cannot answer: it excludes nothing (ruling 8)
 
 
@@ -44,37 +52,60 @@ class GeoFile(msgspec.Struct, frozen=True):
         sha256: hex digest of the bytes in use.
         epoch: build time, Unix seconds.
         database_type: as the file's metadata says it.
+        size: of its bytes.
         anonymity: whether it lists anonymised connections, so that not being listed says something.
+        verdict: whether that counts for service documents (``streams.adapters.anonymity``); None where it does not
+            list any, or nothing is asked.
     """
 
     name: str
     sha256: str
     epoch: int
     database_type: str
+    size: int
     anonymity: bool
+    verdict: str | None = None
 
 
 class Geo:
-    """The geo files in use, in order. Never changes; a new set of files is a new ``Geo``.
+    """The geo files in use, in order. A new set of files is a new ``Geo``; only their age changes one (``review``).
+
+    Args:
+        databases: the files, first ones weighing most.
+        vocabulary: the codes that count.
+        standards: what is asked of anonymity files before service documents may rely on them; None: facts have no
+            doubts at all, as offline.
+        proven: names of the files for which the manifest has canaries of anonymised connections.
 
     Attributes:
         files: the files in the order given.
-        build: their ``NAME-YYYY-MM-DD-HASH8``, joined by ``+``; ``none`` without files.
+        build: their ``NAME-YYYY-MM-DD-HASH8``, joined by ``+``; ``none`` without files. A file whose anonymity data do
+            not count has ``!`` and why not behind it.
         time: the newest build epoch among them, Unix seconds; 0 without files (ruling 25).
         facts: address text to ``Facts``, cached. Raises ``streams.core.address.BadAddress`` for text that is none.
     """
 
-    def __init__(self, databases: Sequence[Mmdb], vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        databases: Sequence[Mmdb],
+        vocabulary: Vocabulary,
+        standards: Standards | None = None,
+        proven: Container[str] = (),
+    ) -> None:
         self._sources = [_Source(database, vocabulary) for database in databases]
         self._vocabulary = vocabulary
+        self._standards = standards
         self.files = tuple(source.file for source in self._sources)
-        self.build = "+".join(f"{d.name}-{d.built:%Y-%m-%d}-{d.sha256[:8]}" for d in databases) or "none"
+        self._builds = [f"{d.name}-{d.built:%Y-%m-%d}-{d.sha256[:8]}" for d in databases]
+        self.build = "+".join(self._builds) or "none"
         self.time = max((file.epoch for file in self.files), default=0)
+        self._doubts = 0 if standards is None else UNVOUCHED
+        self._candidates = [] if standards is None else self._find_canaries(standards, proven)
         self.facts = lru_cache(_CACHED_ADDRESSES)(self._facts)
         self._merged = lru_cache(_CACHED_FINDINGS)(self._merge)
 
     @classmethod
-    def open(cls, paths: Sequence[Path], vocabulary: Vocabulary) -> "Geo":
+    def open(cls, paths: Sequence[Path], vocabulary: Vocabulary, standards: Standards | None = None) -> "Geo":
         """Open files, first ones weighing most; no path means that nothing is known of any address.
 
         Blocks: some 20 ms for the shipped snapshot, seconds for a large city file.
@@ -82,7 +113,31 @@ class Geo:
         Raises:
             GeoUnavailable: a file is unreadable, not an MMDB file, or damaged.
         """
-        return cls([open_file(path) for path in paths], vocabulary)
+        return cls([open_file(path) for path in paths], vocabulary, standards)
+
+    def review(self, at: int) -> bool:
+        """Ask anew which anonymity files count, at an instant in ms; returns whether the answer has changed.
+
+        Where it has, ``build``, ``files`` and ``facts`` have too. Call it once before the first look-up. Service
+        documents rely on anonymity data only where every such file counts: the facts do not tell which one it was that
+        did not list an address.
+        """
+        if self._standards is None:
+            return False
+        verdicts = iter(anonymity.verdicts(self._standards, self._candidates, at))
+        files = tuple(
+            msgspec.structs.replace(file, verdict=next(verdicts) if file.anonymity else None) for file in self.files
+        )
+        doubted = [file.anonymity and file.verdict not in anonymity.COUNTING for file in files]
+        doubts = 0 if self._candidates and not any(doubted) else UNVOUCHED
+        if (files, doubts) == (self.files, self._doubts):
+            return False
+        self.files, self._doubts = files, doubts
+        named = zip(self._builds, files, doubted, strict=True)
+        self.build = "+".join(f"{name}!{file.verdict}" if doubt else name for name, file, doubt in named) or "none"
+        self.facts.cache_clear()
+        self._merged.cache_clear()
+        return True
 
     @property
     def lookup_errors(self) -> int:
@@ -103,10 +158,48 @@ class Geo:
         wide = len(packed) == 16
         if not wide and ":" in text:  # unwrapped: the files hold the address inside
             text = address.text(packed)
-        return Facts(packed, *self._merged(*[source.find(text, wide) for source in self._sources]))
+        if self._standards is None:
+            return Facts(packed, *self._merged(*[source.find(text, wide) for source in self._sources]))
+        findings, block, is_narrow = [], _BLOCK[len(packed)], False
+        for source in self._sources:
+            finding, length = source.find_in(text, wide)
+            findings.append(finding)
+            is_narrow = is_narrow or length > block
+        facts = Facts(packed, *self._merged(*findings))
+        if not is_narrow:
+            return facts
+        return msgspec.structs.replace(facts, doubts=facts.doubts | self._odds(packed, facts))
+
+    def _odds(self, packed: bytes, facts: Facts) -> int:
+        """The territories in which an end of the address's block is not known to be where the address is, as bits.
+
+        The ends' own connections are left out of it: a VPN's exit at one end hides no geography of the block.
+        """
+        odds = 0
+        for end in _ends(packed):
+            text, wide = address.text(end), len(end) == 16
+            found = [source.find(text, wide)._replace(connection=0, excluded=0) for source in self._sources]
+            there = Facts(None, *self._merged(*found))
+            for field, bit in DOUBTS.items():
+                here = getattr(facts, field)
+                if here is not None and here != getattr(there, field):
+                    odds |= bit
+        return odds
+
+    def _find_canaries(self, standards: Standards, proven: Container[str]) -> list[anonymity.Candidate]:
+        return [
+            anonymity.Candidate(
+                epoch=source.file.epoch,
+                size=source.file.size,
+                has_canaries=source.file.name in proven,
+                lists=frozenset(text for text in standards.canaries or () if source.lists(text)),
+            )
+            for source in self._sources
+            if source.file.anonymity
+        ]
 
     def _merge(self, *findings: Finding) -> tuple[Any, ...]:
-        """The facts, but for the address, of some findings.
+        """The facts, but for the address, of some findings. Of doubts only those that hold for every address.
 
         Of each fact the first that is given counts, and exclusions where no file gives a connection (rulings 4, 5).
         """
@@ -127,7 +220,7 @@ class Geo:
             asn=asn,
             connection=connection or ANY_CONNECTION & ~excluded,
         )
-        return msgspec.structs.astuple(settled)[1:]
+        return (*msgspec.structs.astuple(settled)[1:-1], self._doubts)
 
 
 class _Source:
@@ -136,11 +229,16 @@ class _Source:
     def __init__(self, database: Mmdb, vocabulary: Vocabulary) -> None:
         excluded = exclusions(database.database_type, database.has_words, database.has_further)
         self.file = GeoFile(
-            database.name, database.sha256, int(database.built.timestamp()), database.database_type, excluded != 0
+            name=database.name,
+            sha256=database.sha256,
+            epoch=int(database.built.timestamp()),
+            database_type=database.database_type,
+            size=database.size,
+            anonymity=excluded != 0,
         )
         self.errors = 0
         self.close = database.close
-        self._get = database.get
+        self._get, self._get_in = database.get, database.get_in
         self._wide = database.ip_version == 6
         self._vocabulary, self._excluded = vocabulary, excluded
         self._not_listed = Finding(excluded=excluded)
@@ -155,6 +253,28 @@ class _Source:
         except (maxminddb.InvalidDatabaseError, ValueError):
             self.errors += 1
             return _UNKNOWN
+        return self._read(record)
+
+    def find_in(self, text: str, wide: bool) -> tuple[Finding, int]:
+        """The same, with the prefix length of the network it holds for: 0 where nothing narrower can say otherwise."""
+        if wide and not self._wide:
+            return _UNKNOWN, 0
+        try:
+            record, length = self._get_in(text)
+        except (maxminddb.InvalidDatabaseError, ValueError):
+            self.errors += 1
+            return _UNKNOWN, 0
+        return self._read(record), length
+
+    def lists(self, text: str) -> bool:
+        """Whether the file says of an address, which need not parse, that it is anonymised."""
+        try:
+            packed = address.parse(text)
+        except address.BadAddress:
+            return False
+        return anonymity.is_listed(self.find(address.text(packed), len(packed) == 16).connection)
+
+    def _read(self, record: object) -> Finding:
         if not isinstance(record, dict):
             return self._not_listed
         try:
@@ -164,3 +284,10 @@ class _Source:
 
     def _read_items(self, items: tuple[tuple[str, object], ...]) -> Finding:
         return finding_of(dict(items), self._vocabulary, self._excluded)
+
+
+def _ends(packed: bytes) -> tuple[bytes, bytes]:
+    """The first and last address of the /24 or /48 that holds an address."""
+    kept = packed[: _BLOCK[len(packed)] // 8]
+    rest = len(packed) - len(kept)
+    return kept + bytes(rest), kept + b"\xff" * rest

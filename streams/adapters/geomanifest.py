@@ -37,6 +37,8 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from streams.adapters.anonymity import Standards
+from streams.adapters.files import Look, look
 from streams.adapters.geo import Geo, open_file
 from streams.adapters.mmdb import GeoDamaged, GeoUnavailable, Mmdb, name_of, open_regular
 from streams.core import address, instants
@@ -135,15 +137,17 @@ class ManifestSource:
     Args:
         path: of the manifest.
         vocabulary: the codes that count.
+        standards: what is asked of anonymity files (``streams.adapters.geo.Geo``).
 
     Attributes:
         accept_change: of the manifest last opened; None before, and where it names no share.
     """
 
-    def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
+    def __init__(self, path: Path, vocabulary: Vocabulary, standards: Standards | None = None) -> None:
+        self._standards = standards
         self.accept_change: float | None = None
         self._path, self._vocabulary = path, vocabulary
-        self._seen: Mapping[Path, _Look] | None = None
+        self._seen: Mapping[Path, Look] | None = None
 
     def open(self) -> Geo:
         """Read the manifest, check and open its files.
@@ -154,12 +158,12 @@ class ManifestSource:
             GeoRefused: the manifest or a file is not as it must be.
             GeoUnavailable: the manifest or a file cannot be read.
         """
-        seen = {self._path: _look(self._path)}  # before reading, so that nothing later goes unnoticed
+        seen = {self._path: look(self._path)}  # before reading, so that nothing later goes unnoticed
         databases: list[Mmdb] = []
         try:
             manifest = read(self._path, self._vocabulary)
             places = [place_of(entry, self._path) for entry in manifest.files]
-            seen |= {place: _look(place) for place in places}
+            seen |= {place: look(place) for place in places}
             for entry, place in zip(manifest.files, places, strict=True):
                 databases.append(open_entry(entry, place))
                 refuse(place, databases[-1], entry.canaries, self._vocabulary)
@@ -170,7 +174,8 @@ class ManifestSource:
         finally:
             self._seen = seen
         self.accept_change = manifest.accept_change
-        return Geo(databases, self._vocabulary)
+        named = [entry.name for entry in manifest.files if any(map(_is_anonymised, entry.canaries.values()))]
+        return Geo(databases, self._vocabulary, self._standards, named)
 
     def changed(self) -> bool:
         """Whether the manifest, or a file it names, is another than at the last ``open``, which may have failed.
@@ -179,20 +184,11 @@ class ManifestSource:
         before a restart depends on it. Costs one ``stat`` a file, some microseconds each.
         """
         seen = self._seen
-        return seen is None or any(_look(path) != look for path, look in seen.items())
+        return seen is None or any(look(path) != before for path, before in seen.items())
 
 
-_Look = tuple[int, ...] | int
-"""What tells one state of a file from another, or the error number where there is none."""
-
-
-def _look(path: Path) -> _Look:
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        return error.errno or 0
-    # ctime too: it also moves when a file's rights do, or when its mtime was set back
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def _is_anonymised(canary: Expected) -> bool:
+    return canary.connection in ("tor", "vpn", "proxy", "relay")
 
 
 def read(path: Path, vocabulary: Vocabulary) -> Manifest:

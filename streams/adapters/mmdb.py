@@ -91,6 +91,7 @@ class Mmdb:
         records: distinct records, or None where they were not counted.
         get: address text to record, or None where the file has none. Raises ValueError (of which
             UnicodeDecodeError is one) or ``maxminddb.InvalidDatabaseError`` on meeting damage.
+        get_in: the same, with the length of the network's prefix that the record (or its lack) holds for.
 
     Raises:
         GeoUnavailable: it cannot be read, or (GeoDamaged) is no MMDB file, damaged, or another file.
@@ -127,6 +128,7 @@ class Mmdb:
         self.database_type = str(metadata.database_type)
         self.ip_version = metadata.ip_version
         self.get = self._reader.get
+        self.get_in = self._reader.get_with_prefix_len
 
     def close(self) -> None:
         """Release the mapping. Look-ups raise ValueError from now on."""

@@ -15,6 +15,8 @@ from rocksdict import Options, Rdict, WriteBatch
 FORMAT: Final = 1
 """Of a row. A table in another format is built again."""
 _META: Final = b"meta"
+_UNFINISHED: Final = b""
+"""Instead of a meaning while the rows are judged anew: a start that finds it drops them."""
 _DAMAGE: Final = ("Corruption", "Invalid argument", "NotFound")
 """How RocksDB's errors begin when files are damaged, not its own, or missing."""
 
@@ -51,6 +53,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         audience: the deployment signatures were verified for.
         trust: the digest of the trust set: a key that was revoked, or an account's first own key, changes verdicts.
         contest: the deployment's own way to contest (ruling 39).
+        key_age: whether keys had to be announced for a day (ruling 32); not in the sandbox.
         format: of a row.
     """
 
@@ -58,6 +61,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     audience: str
     trust: str
     contest: str | None
+    key_age: bool = True
     format: int = FORMAT
 
 
@@ -67,6 +71,7 @@ class TableUnavailable(Exception):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
+_decode_meaning = msgspec.msgpack.Decoder(Meaning).decode
 
 
 class PolicyTable:
@@ -76,25 +81,34 @@ class PolicyTable:
         folder: its own folder, and nobody else's: it is removed when the rows mean nothing any more.
         meaning: what the rows are judged by.
 
+    Attributes:
+        is_outdated: whether it holds what another trust set made of the log. There are no ``rows`` then until all are
+            judged anew, but ``status`` knows the answers of before, so that it can be told which have changed.
+
     Raises:
         TableUnavailable: see there. A table that RocksDB finds damaged is dropped instead: it is derived.
     """
 
     def __init__(self, folder: Path, meaning: Meaning) -> None:
         self._folder = folder
-        meta = _encode(meaning)
+        self.is_outdated = False
+        self._meaning = meaning
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise TableUnavailable(f"DOORWARD_DATA: cannot make {folder}: {exc.strerror}") from None
-        self._db = self._open(meta)
+        self._db = self._open(meaning)
 
-    def _open(self, meta: bytes) -> Any:
+    def _open(self, meaning: Meaning) -> Any:
         try:
             db = Rdict(str(self._folder), _options())
-            if db.get(_META) == meta:
+            found = db.get(_META)
+            if found == _encode(meaning):
                 return db
-            if db.get(_META) is not None:
+            if found and _is_by_other_keys(found, meaning):
+                self.is_outdated = True
+                return db
+            if found is not None:
                 db.close()
                 db = self._anew()
         except Exception as exc:
@@ -102,7 +116,7 @@ class PolicyTable:
             if not any(word in str(exc) for word in _DAMAGE):
                 raise TableUnavailable(f"DOORWARD_DATA: cannot open {self._folder}: {exc}") from None
             db = self._anew()
-        db.put(_META, meta)
+        db.put(_META, _encode(meaning))
         return db
 
     def _anew(self) -> Any:
@@ -111,6 +125,10 @@ class PolicyTable:
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Rows from an offset on, in the log's order. Raises msgspec.MsgspecError for a row that is none."""
+        if not self.is_outdated:
+            yield from self._rows(start)
+
+    def _rows(self, start: int) -> Iterator[Row]:
         for key, value in self._db.items(from_key=start.to_bytes(8)):
             if key != _META:
                 yield _decode_row(value)
@@ -122,16 +140,41 @@ class PolicyTable:
             batch.put(row.offset.to_bytes(8), _encode(row))
         self._db.write(batch)
 
+    def status(self, offset: int) -> bytes | None:
+        """What was said of a record; None where it is not known. Raises msgspec.MsgspecError."""
+        value = self._db.get(offset.to_bytes(8))
+        return None if value is None else _decode_row(value).status
+
+    def rejudge(self) -> None:
+        """The rows are about to be written anew, one by one, by another meaning. Until ``judged_by`` they have none."""
+        self._db.put(_META, _UNFINISHED)
+
+    def judged_by(self, meaning: Meaning, last: int) -> None:
+        """Every row up to an offset, -1 for none, has been written anew by this meaning. What is behind it goes."""
+        for row in list(self._rows(last + 1)):
+            del self._db[row.offset.to_bytes(8)]
+        self._db.put(_META, _encode(meaning))
+        self._meaning, self.is_outdated = meaning, False
+
     def clear(self) -> None:
         """Drop all rows: the log is not the one they were derived from."""
-        meta = self._db.get(_META)
         self._db.close()
         self._db = self._anew()
-        self._db.put(_META, meta)
+        self._db.put(_META, _encode(self._meaning))
+        self.is_outdated = False
 
     def close(self) -> None:
         """Close; the folder may be opened again."""
         self._db.close()
+
+
+def _is_by_other_keys(meta: bytes, meaning: Meaning) -> bool:
+    """Whether a table's meaning differs in the trust set alone."""
+    try:
+        found = _decode_meaning(meta)
+    except msgspec.MsgspecError:
+        return False
+    return msgspec.structs.replace(found, trust=meaning.trust) == meaning
 
 
 def _options() -> Options:

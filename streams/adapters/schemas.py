@@ -1,4 +1,4 @@
-"""The files of ``schemas/`` made from code: a JSON Schema an event, the policy document's, the AsyncAPI page.
+"""The files of ``schemas/`` made from code: the schemas of events and of policy documents, AsyncAPI, receipts' texts.
 
 The msgspec Structs that the engine decodes and encodes with are the source (``core.events``, ``core.status``), with
 ``core.policy``'s constants and ``topics.yaml`` for the rest, so a file here is never edited: ``doorward schema export``
@@ -23,6 +23,8 @@ from streams.adapters.asyncapi import asyncapi, short_name
 from streams.adapters.policyschema import policy_schema
 from streams.adapters.topics import load_manifest
 from streams.core import events, status
+from streams.core.messages import CATALOGUE
+from streams.wire.testfiles import CaseFile
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -57,6 +59,8 @@ def schema_files() -> dict[str, str]:
     """
     made = {f"events/{short_name(type_)}.schema.json": _json(event_schema(type_)) for type_ in EVENTS}
     made["policy.schema.json"] = _json(policy_schema())
+    made["policy-test.schema.json"] = _json(policy_test_schema())
+    made["messages.json"] = _json(CATALOGUE)
     about = {type_: event_schema(type_)["description"] for type_ in EVENTS}
     made["asyncapi.yaml"] = asyncapi(load_manifest(), {short_name(type_): text for type_, text in about.items()})
     return made
@@ -100,6 +104,20 @@ def event_schema(type_: str) -> Schema:
         "description": _ABOUT.get(type_) or envelope["description"],
         **{key: value for key, value in envelope.items() if key != "description"},
         **({"$defs": defs} if defs else {}),
+    }
+
+
+def policy_test_schema() -> Schema:
+    """The schema of the files of policy tests, for the editors of those who write them."""
+    _, parts = msgspec.json.schema_components([CaseFile], ref_template="#/$defs/{name}")
+    for part in parts.values():
+        _describe(part)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:doorward:schema:policy-test",
+        "title": "Policy tests",
+        **parts.pop(CaseFile.__name__),
+        "$defs": parts,
     }
 
 

@@ -4,14 +4,15 @@ A record is verified and judged once (``streams.wire.signed``); the verdict goes
 document into the index, and from the next chunk on joins are decided by it. Nothing a worker can write changes what
 another one decides by.
 
-What came of each record is said on ``policies.status`` by one worker for the group, the holder of joins partition 0
-(``Speaker``); how far a worker has got is said by each.
+An index says what the log comes to *by one trust set*. With another one the whole log is judged anew, into another
+index (``streams.agents.policylog``): so a worker that has run for months and one that starts today agree.
+
+What came of each record is said on ``policies.status`` by one worker for the group (``streams.agents.speaker``); how
+far a worker has got is said by each (``streams.agents.progress``).
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -25,20 +26,19 @@ from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision
 from streams.core.policy import Invalid, Problem, parse
 from streams.wire import jws, signed
+from streams.wire.announced import Announced
 from streams.wire.signed import Record, Rejected, Repeat
 from streams.wire.trust import TrustSet
 
 POLICIES: Final = "policies"
-STATUS: Final = "policies.status"
 LOG_APPEND_TIME: Final = 1
 """Kafka's timestamp type of a record stamped by the broker."""
+_SERVICE: Final = b"service/"
+"""How the keys of service documents begin; one under another key is refused whoever signed it."""
 _SLICE: Final = 100
 """Records judged in one go: some 30 ms, for which joins wait."""
 
 log = structlog.get_logger(__name__)
-
-Say = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
-"""Writes (key, value) records to ``policies.status`` and returns once they are acknowledged."""
 
 
 class TableDamaged(Exception):
@@ -59,8 +59,12 @@ class PolicyFollower:
         audience: the deployment's.
         vocabulary: the codes documents may name.
         contest: the deployment's own way to contest.
-        applied: called with the last offset in force after each slice, and the revisions accepted in it; joins are
-            decided by them from then on.
+        announced: how old keys are (ruling 32); None: not asked, as in the sandbox.
+        announcements_read: set once the announcements were read to the end they had at the start.
+        applied: called after each slice with the revisions accepted in it.
+
+    Attributes:
+        changed: by offset, what is to be said of records that the table held another answer to.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class PolicyFollower:
         vocabulary: Vocabulary,
         contest: str | None,
         metrics: Metrics,
-        applied: Callable[[int, Sequence[Revision]], None],
+        announced: Announced | None,
+        announcements_read: asyncio.Event,
+        applied: Callable[[Sequence[Revision]], None],
     ) -> None:
         self.index = index
         self.table = table
@@ -84,7 +90,10 @@ class PolicyFollower:
         self._vocabulary = vocabulary
         self._contest = contest
         self._metrics = metrics
+        self._announced = announced
+        self._announcements_read = announcements_read
         self._applied = applied
+        self.changed: dict[int, bytes] = {}
         self._accepted: list[Revision] = []
 
     def warm(self) -> int | None:
@@ -106,7 +115,7 @@ class PolicyFollower:
                 self.offset, self.appended_at = row.offset, row.appended_at
         except (msgspec.MsgspecError, Invalid, ValueError) as exc:
             raise TableDamaged(str(exc)) from exc
-        self._in_force()
+        self._report()
         return None if self.offset < 0 else self.offset
 
     async def handle(self, records: Sequence[ConsumerRecord]) -> None:
@@ -115,18 +124,21 @@ class PolicyFollower:
             if records[0].timestamp != self.appended_at:
                 raise LogReplaced(f"the record at offset {self.offset} is not the one that was judged")
             records = records[1:]
+        if self._announced is not None and any((record.key or b"").startswith(_SERVICE) for record in records):
+            await self._announcements_read.wait()
         for start in range(0, len(records), _SLICE):
             rows = [self._judge(record) for record in records[start : start + _SLICE]]
+            for row in rows:
+                if self.table.status(row.offset) not in (None, row.status):
+                    self.changed[row.offset] = row.status
             self.table.put(rows)
             self.offset, self.appended_at = rows[-1].offset, rows[-1].appended_at
-            self._in_force()
+            self._report()
             await asyncio.sleep(0)
 
-    def _in_force(self) -> None:
-        self._metrics.policy_offset.set(self.offset)
-        self._metrics.documents.set(len(self.index))
+    def _report(self) -> None:
         accepted, self._accepted = self._accepted, []
-        self._applied(self.offset, accepted)
+        self._applied(accepted)
 
     def _judge(self, record: ConsumerRecord) -> Row:
         offset, at = record.offset, record.timestamp
@@ -173,6 +185,7 @@ class PolicyFollower:
             vocabulary=self._vocabulary,
             index=self.index,
             contest=self._contest,
+            announced=self._announced,
             record=Record(record.key, record.offset, record.timestamp),
         )
 
@@ -187,55 +200,3 @@ def _revision(row: Row, vocabulary: Vocabulary) -> Revision:
         offset=row.offset,
         appended_at=row.appended_at,
     )
-
-
-class Speaker:
-    """Says on ``policies.status`` what came of the log's records, and which keys and geo files are in use.
-
-    Every worker follows the status log to know what has been said already; the one that may speak says the rest. Two
-    that speak at once, in a rebalance, say the same events with the same ids.
-
-    Args:
-        table: what came of each record.
-        trust: announced when its digest is not the last one announced.
-        geo: the event that announces the geo files in use; likewise, and whenever it is replaced.
-        say: writes to the status log.
-    """
-
-    def __init__(self, *, table: PolicyTable, trust: TrustSet, geo: status.GeoEvent, say: Say) -> None:
-        self.may_speak = False
-        self.caught_up = False
-        self._said = -1
-        self._announced: dict[str, str] = {}  # event type to the subject last announced
-        self._table = table
-        self._trust = trust
-        self.geo = geo
-        self._say = say
-        self._turn = asyncio.Lock()
-
-    async def handle(self, records: Iterable[ConsumerRecord]) -> None:
-        """Read what has been said."""
-        for record in records:
-            try:
-                event = status.decode(record.value or b"")
-            except msgspec.MsgspecError:
-                continue  # of a later version, or somebody else's
-            if isinstance(event, status.AcceptedEvent | status.RejectedEvent):
-                self._said = max(self._said, event.data.offset)
-            elif isinstance(event, status.TrustEvent | status.GeoEvent):
-                self._announced[type(event).__name__] = event.subject
-
-    async def speak(self) -> None:
-        """Say what has not been said, if this worker may. Blocks until it is acknowledged."""
-        async with self._turn:
-            if not (self.may_speak and self.caught_up):
-                return
-            now = time.time_ns() // 1_000_000
-            trust = status.trust_announced(self._trust.digest, self._trust.announced(), now)
-            news = [e for e in (trust, self.geo) if self._announced.get(type(e).__name__) != e.subject]
-            if news:
-                await self._say([(event.subject.encode(), status.encode(event)) for event in news])
-                self._announced.update((type(event).__name__, event.subject) for event in news)
-            while rows := list(islice(self._table.rows(self._said + 1), _SLICE)):
-                await self._say([(status.decode(row.status).subject.encode(), row.status) for row in rows])
-                self._said = max(self._said, rows[-1].offset)

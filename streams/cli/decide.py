@@ -50,7 +50,7 @@ def decide(
         console.fail("--unsigned reads no signatures; leave out --trust", console.BAD_INPUT)
     index = read_index(policies, settings, unsigned=unsigned)
     geography = open_geo(geo_files)
-    provenance = Provenance(0, geography.build, geography.time, settings.contest, __version__)
+    provenance = Provenance(0, geography.build, geography.time, settings.contest, __version__, settings.language)
     decider = Decider(index, geography.facts, provenance, rosters=True)
     with opened(joins) as lines, console.quiet_pipe():
         for number, line in enumerate(lines, 1):
@@ -104,14 +104,14 @@ def _with(encoded: bytes, member: bytes) -> bytes:
     return encoded[:-1] + b"," + member + b"}"
 
 
-def parse_now(now: str | None) -> int | None:
-    """The instant of ``--now`` in ms; None where it wasn't given. Ends the command on a bad one."""
+def parse_now(now: str | None, option: str = "--now") -> int | None:
+    """The instant that an option names, in ms; None where it wasn't given. Ends the command on a bad one."""
     if now is None:
         return None
     try:
         return instants.parse(now)
     except ValueError as exc:
-        console.fail(f"--now: {exc}", console.BAD_INPUT)
+        console.fail(f"{option}: {exc}", console.BAD_INPUT)
 
 
 def open_geo(files: list[Path] | None) -> geo.Geo:
@@ -153,14 +153,14 @@ def read_index(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
 
 
 @contextmanager
-def opened(joins: str) -> Iterator[BinaryIO]:
-    """The joins file, or stdin for ``-``. Ends the command when it cannot be read."""
+def opened(joins: str, option: str = "--joins") -> Iterator[BinaryIO]:
+    """The file that an option names, or stdin for ``-``. Ends the command when it cannot be read."""
     if joins == "-":
         yield sys.stdin.buffer
         return
     try:
         file = Path(joins).open("rb")  # noqa: SIM115  # closed below; what goes wrong inside is not about opening it
     except OSError as exc:
-        console.fail(f"--joins: cannot read {joins}: {exc.strerror}", console.UNAVAILABLE)
+        console.fail(f"{option}: cannot read {joins}: {exc.strerror}", console.UNAVAILABLE)
     with file:
         yield file

@@ -36,6 +36,9 @@ def dev(
     policies: Annotated[Path | None, typer.Option(help="Documents to sign and push at the start.")] = None,
     geo: Annotated[list[Path] | None, typer.Option("--geo", help="MMDB file, repeatable. None: the snapshot.")] = None,
     clock: Annotated[str, typer.Option(help="Shift the workers' clock, as +25h; decisions then say so.")] = "+0h",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let keys wait a day and ask anonymity files for age, size and canaries.")
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Folder to keep everything in. None: a temporary one.")] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Of joins.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="When ready, print one line of JSON.")] = False,
@@ -63,6 +66,7 @@ def dev(
             geo=geo or (),
             data=data,
             clock_shift=shift_ms,
+            strict=strict,
             partitions=partitions,
             say=console.say,
         ) as sandbox:

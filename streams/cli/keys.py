@@ -2,25 +2,38 @@
 
 A private key goes into a file of its own; the trust set, which every worker reads, gets its public part. A sealing key
 has no public part: its file goes to every worker. No command prints a private part or a sealing key.
+
+Workers follow the trust set's file, so ``new`` and ``revoke`` take effect within seconds and without a restart. A key
+is revoked, not deleted: what the policy log took in before its revocation stands, while a key that is gone verifies
+nothing, and all that it ever signed stops counting.
 """
 
+import asyncio
 import fcntl
 import json
+import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.adapters import seal
+from streams.adapters.kafka import CredentialsUnavailable
 from streams.cli import console
 from streams.core import instants
 from streams.wire import keys, trust
+from streams.wire.announced import KEY_AGE, Announced
 from streams.wire.documents import Unreadable, read_bytes
 
-app = typer.Typer(help="Make signing and sealing keys, and show the trust set.", no_args_is_help=True)
+STATUS_SECONDS: Final = 30.0
+"""How long reading a year of announcements may take."""
+
+app = typer.Typer(help="Make and revoke keys, and show the trust set.", no_args_is_help=True)
 
 Trust = typer.Option("--trust", envvar="DOORWARD_TRUST", help="JWK Set of the keys that may sign.")
 
@@ -60,6 +73,8 @@ def new(
     except trust.TrustUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
     console.say(f"private key {out} (kid {key.kid}): keep it with {holder}")
+    if trust.SERVICE in scope:
+        console.say("it approves service documents from 24 h after workers have announced it (`doorward keys list`)")
 
 
 @app.command("seal")
@@ -74,36 +89,128 @@ def new_seal(
     console.say(f"sealing key {out} (kid {kid}): give it to every worker and nobody else, in DOORWARD_SEAL_KEYS")
 
 
+@app.command("revoke")
+def revoke(
+    kid: Annotated[str, typer.Argument(help="The key's id, as `doorward keys list` shows it.")],
+    trust_file: Annotated[Path, Trust],
+    at: Annotated[
+        str | None, typer.Option(help="RFC 3339, not in the future: since when nothing counts. None: now.")
+    ] = None,
+) -> None:
+    """Revoke a key: what the policy log took in before stands, whatever comes later is refused."""
+    now = time.time_ns() // 1_000_000
+    try:
+        since = now if at is None else instants.parse(at)
+    except ValueError as exc:
+        console.fail(f"--at: {exc}", console.BAD_INPUT)
+    if since > now:
+        console.fail("--at: lies in the future; a key that is to end later is revoked then", console.BAD_INPUT)
+    real = Path(os.path.realpath(trust_file))
+    try:
+        with _alone(real):
+            known = trust.read_trust(real).keys.get(kid)
+            if known is None:
+                console.fail(f"KID: {kid} is not in {trust_file}", console.BAD_INPUT)
+            if known.revoked_at is not None and known.revoked_at <= since:
+                when = instants.render(known.revoked_at)
+                console.fail(f"KID: {kid} has been revoked since {when}", console.BAD_INPUT)
+            revoked = {"revoked": instants.render(since)}
+            members = [{**m, **revoked} if m["kid"] == kid else m for m in _members(real)]
+            _replace(real, trust.written(members))
+    except trust.TrustUnavailable as exc:
+        console.fail(str(exc), console.UNAVAILABLE)
+    except OSError as exc:
+        console.fail(f"trust set {trust_file} cannot be written: {exc.strerror}", console.UNAVAILABLE)
+    console.say(f"{kid} of {known.signer.holder} is revoked since {instants.render(since)}; leave it in the trust set")
+
+
 @app.command("list")
 def show(
     trust_file: Annotated[Path, Trust],
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(help="Brokers, host:port: also say which keys were announced too lately to approve."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a line a key.")] = False,
 ) -> None:
-    """Show the trusted keys, with what ruling 30 makes of them."""
+    """Show the trusted keys, with what ruling 30 makes of them, and whether they count."""
     try:
         found = trust.read_trust(trust_file)
     except trust.TrustUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
+    announced = None if bootstrap is None else _announced(bootstrap)
+    now = time.time_ns() // 1_000_000
     with console.quiet_pipe():
         if as_json:
-            rows = [_row(found.keys[kid]) for kid in sorted(found.keys)]
+            rows = [_row(found.keys[kid], announced, now) for kid in sorted(found.keys)]
             console.out(json.dumps({"digest": found.digest, "keys": rows}))
             return
         for key in sorted(found.keys.values(), key=lambda k: (k.signer.holder, k.kid)):
             marks = ["on behalf"] if key.signer.on_behalf else []
-            marks += [f"revoked {instants.render(key.revoked_at)}"] if key.revoked_at is not None else []
+            marks.append(_state(key, announced, now)[1])
             console.out("  ".join([key.signer.holder, key.kid, " ".join(key.signer.scopes), *marks]))
     console.say(f"{len(found.keys)} key(s), {found.digest}")
 
 
-def _row(key: trust.TrustedKey) -> dict[str, Any]:
+def _row(key: trust.TrustedKey, announced: Announced | None, now: int) -> dict[str, Any]:
     return {
         "kid": key.kid,
         "holder": key.signer.holder,
         "scopes": list(key.signer.scopes),
         "on_behalf": key.signer.on_behalf,
         "revoked": None if key.revoked_at is None else instants.render(key.revoked_at),
+        "state": _state(key, announced, now)[0],
     }
+
+
+def _state(key: trust.TrustedKey, announced: Announced | None, now: int) -> tuple[str, str]:
+    """Whether a key counts, in a word and in words: ``active``, ``revoked``, or ``young`` for ruling 32."""
+    if key.revoked_at is not None and key.revoked_at <= now:
+        return "revoked", f"revoked since {instants.render(key.revoked_at)}"
+    until = "" if key.revoked_at is None else f" until {instants.render(key.revoked_at)}"
+    is_approver = trust.SERVICE in key.signer.scopes and not key.signer.on_behalf
+    if announced is None or not is_approver or announced.old_enough(key, now):
+        return "active", f"active{until}"
+    since = announced.since(key, now)
+    if since is None:
+        return "young", "not announced yet"
+    return "young", f"approves from {instants.render(since + KEY_AGE)} on{until}"
+
+
+def _announced(bootstrap: str) -> Announced:
+    """What workers announced on ``policies.status``; ends the command where no broker answers."""
+    from streams.agents.speaker import STATUS, Hearing  # here: slow to import, and few ask for it
+    from streams.runtime.reader import LogReader
+
+    announced = Announced()
+
+    async def read() -> None:
+        hearing = Hearing(announced)
+
+        async def handle(records: Sequence[Any]) -> None:
+            for record in records:
+                hearing.hear(record)
+
+        reader = LogReader(STATUS, handle, **connection.security_options(), bootstrap_servers=connection.bootstrap)
+        try:
+            await reader.start(None)
+            reading = asyncio.ensure_future(reader.run())
+            caught_up = asyncio.ensure_future(reader.caught_up.wait())
+            await asyncio.wait((reading, caught_up), timeout=STATUS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            caught_up.cancel()
+            reading.cancel()
+        finally:
+            await reader.stop()
+        if not reader.caught_up.is_set():
+            raise KafkaConnectionError(f"{STATUS} was not read within {STATUS_SECONDS:.0f} s")
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line says it all
+    try:
+        connection = console.settings(kafka_bootstrap=bootstrap).connection()
+        asyncio.run(read())
+    except (KafkaError, CredentialsUnavailable) as exc:
+        console.fail(f"--bootstrap: {bootstrap}: {exc}", console.UNAVAILABLE)
+    return announced
 
 
 def _add(entry: dict[str, Any], path: Path, key: keys.PrivateKey, out: Path) -> None:

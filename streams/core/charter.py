@@ -1,9 +1,9 @@
 """The charter (design §2) as code: one function a clause, and nothing that is not a clause.
 
 A tool that removes people by place can be turned on people. What stands here is why this one cannot say it: the
-functions are called where documents are read (``violations``), where signatures are checked (``owners_only``,
-``two_approvers``, ``notice``) and where a document's verdict is taken (``capped``). None of them asks the clock or
-the log itself; time and signers come in.
+functions are called where documents are read (``violations``), where signatures are checked (``c1_owners_only``,
+``c5_two_approvers``, ``c5_notice``) and where a document's verdict is taken (``capped``). None of them asks the clock
+or the log itself; time and signers come in.
 
 Clauses kept elsewhere, because they are shapes rather than checks: C3 (``policy.VERDICTS`` has three words), C6
 (``receipts``), C7 (``Facts.address`` is the only address past decoding), C9 (no event has a field for a person).
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from streams.core import instants
-from streams.core.facts import ANONYMISED, CONTINENTS, Facts
+from streams.core.facts import ANONYMISED, CONTINENTS, DOUBTS, UNVOUCHED, Facts
 
 if TYPE_CHECKING:  # policy calls the charter; only the types point back
     from streams.core.policy import Document, Rule
@@ -254,13 +254,14 @@ def capped(document: Document, rule: Rule | None, verdict: int, facts: Facts, *,
 
 
 def c4_located(rule: Rule | None, facts: Facts) -> bool:
-    """C4, ruling 13: the rule's territory is known, and tor, vpn and proxy are known to be excluded.
+    """C4, rulings 13 and 33: the rule's territory is known and beyond doubt, and tor, vpn and proxy are excluded.
 
-    Where a rule names two positive territories, one known suffices. Without anonymity data nothing is excluded, so
-    service rules alert at most.
+    Where a rule names two positive territories, one known suffices, but none of the known may be in doubt: a geo file
+    could else single out one line by the other. Without anonymity data nothing is excluded, so service rules alert at
+    most; and so they do with data that nobody vouches for.
     """
-    if rule is None or facts.connection & ANONYMISED:
+    if rule is None or facts.connection & ANONYMISED or facts.doubts & UNVOUCHED:
         return False
-    return any(
-        condition.names_territory and getattr(facts, condition.field) is not None for condition in rule.conditions
-    )
+    named = [condition.field for condition in rule.conditions if condition.names_territory]
+    known = [field for field in named if getattr(facts, field) is not None]
+    return bool(known) and not any(facts.doubts & DOUBTS[field] for field in known)

@@ -278,7 +278,16 @@ def _decision(
         engine=provenance.engine,
     )
     if judgement.verdict == charter.REMOVE and judgement.revision is not None and judgement.finding is not None:
-        body.receipt = receipt(id_, judgement.revision, judgement.finding.rule, whose.stage, provenance.contest)
+        finding = judgement.finding
+        body.receipt = receipt(
+            id_,
+            judgement.revision,
+            finding.rule,
+            finding.outcome,
+            whose.stage,
+            provenance.contest,
+            provenance.written_in,
+        )
     subject = path_of(whose.account, whose.meeting, whose.participation)
     return DecisionEvent("1.0", DECISION_TYPES[word], SOURCE, id_, time, subject, body)
 

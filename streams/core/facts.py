@@ -43,6 +43,11 @@ CONTINENT_OF: Final[Mapping[str, str]] = {
 }
 CONTINENTS: Final = frozenset(_CONTINENTS)
 
+DOUBTS: Final[Mapping[str, int]] = {"country": 1, "subdivision": 2, "continent": 4}
+"""The bit of ``Facts.doubts`` for each territory."""
+UNVOUCHED: Final = 8
+"""The bit for anonymity data that are not good enough for charter C4."""
+
 
 class Vocabulary:
     """The codes that documents may name and data may give: one edition of ISO 3166.
@@ -100,6 +105,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False, array_like=True):
         continent: two letters, or None.
         asn: autonomous system number, or None.
         connection: the possible connections, a set of bits (``CONNECTIONS`` in order, then ``OTHER``); never empty.
+        doubts: what may not be held against anyone by a service document (ruling 33), a set of bits: the territories
+            (``DOUBTS``) in which the first or last address of the /24 or /48 differs, and ``UNVOUCHED``. Owners'
+            documents know no doubts. Offline there are none.
     """
 
     address: bytes | None = None
@@ -108,6 +116,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     continent: str | None = None
     asn: int | None = None
     connection: int = ANY_CONNECTION
+    doubts: int = 0
 
     @property
     def known_connection(self) -> str | None:

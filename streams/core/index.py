@@ -169,6 +169,11 @@ class Index:
         """
         return f"{self._digest % 2**128:032x}"
 
+    @property
+    def service(self) -> tuple[Slot, ...]:
+        """The slots that reach every meeting, by path."""
+        return self._service
+
     def reaching(self, account: str, meeting: str) -> tuple[Slot, ...]:
         """The slots that reach a meeting: widest scope first, then by path, which is how ties are settled."""
         found = self._service

@@ -1,7 +1,7 @@
 """What is said on ``policies.status``, as msgspec Structs: the only source of its schemas.
 
 CloudEvents 1.0, told apart by ``type``: whether a record of the policy log was accepted or rejected, how far each
-worker has got and what that changed on live calls, which keys and geo files are in use, and which geo files were
+worker has got and what that changed on live calls, which keys and geo files are in use, and which of them were
 offered and not taken. ``subject`` is the document's path, the worker, the digest of the trust set or the geo build.
 Like all of the core this asks no clock: times come in.
 
@@ -23,10 +23,13 @@ ACCEPTED: Final = "doorward.policy.accepted.v1"
 REJECTED: Final = "doorward.policy.rejected.v1"
 APPLIED: Final = "doorward.policy.applied.v1"
 TRUST: Final = "doorward.trust.announced.v1"
+TRUST_REFUSED: Final = "doorward.trust.refused.v1"
 GEO: Final = "doorward.geo.announced.v1"
 GEO_HELD: Final = "doorward.geo.held.v1"
 GEO_REFUSED: Final = "doorward.geo.refused.v1"
 SOURCE: Final = "doorward"
+MOST_KEYS: Final = 2_000
+"""Announced in one event, some 0.5 MB: those that approve service documents first."""
 MOST_PROBLEMS: Final = 50
 """Told of one rejected record; the rest is counted."""
 LONGEST_MESSAGE: Final = 300
@@ -74,8 +77,9 @@ class Trial(msgspec.Struct, kw_only=True, frozen=True):
     """What a document in report mode would do to the live sessions it reaches, on this worker.
 
     Of a service document, and of one signed on an owner's behalf, no count is told that is below 10 or from which
-    such a count could be worked out (ruling 34): it is null, and ``remove`` is told as ``sessions`` less 10 where
-    fewer than 10 sessions get another verdict. ``core.trials`` makes these.
+    such a count could be worked out (ruling 34): ``admit`` is null, the others are told down to whole tens, null
+    where there are none, and one of them as 10 less where fewer than 10 sessions would be left. ``core.trials``
+    makes these.
 
     Attributes:
         sessions: live sessions that it reaches.
@@ -145,27 +149,67 @@ class AppliedData(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AnnouncedKey(msgspec.Struct, kw_only=True, frozen=True):
-    """A trusted key without its key: who holds it and what for, ``on_behalf`` by ruling 30."""
+    """A trusted key: which it is, who holds it and what for.
+
+    Attributes:
+        kid: what signatures call it.
+        thumbprint: of the public key itself (RFC 7638): another key under the same kid is another.
+        on_behalf: by ruling 30.
+        revoked: from when on nothing new counts, RFC 3339; null while it stands.
+    """
 
     kid: str
+    thumbprint: str
     holder: str
     scopes: list[str]
     on_behalf: bool
+    revoked: str | None = None
 
 
 class TrustData(msgspec.Struct, kw_only=True, frozen=True):
-    """The trust set in use (ruling 32): a key approves service documents from 24 h after it was first said here."""
+    """The trust set in use (ruling 32): a key approves service documents from 24 h after it was first said here.
+
+    Attributes:
+        digest: names the set.
+        keys: those for service documents first.
+        left_out: keys of accounts that there was no room for.
+    """
 
     digest: str
     keys: list[AnnouncedKey]
+    left_out: int = 0
+
+
+class TrustRefusedData(msgspec.Struct, kw_only=True, frozen=True):
+    """A trust set that a worker cannot use.
+
+    Attributes:
+        worker: which worker refuses it.
+        reason: why, in one line.
+        in_use: the digest of the set that goes on counting.
+    """
+
+    worker: str
+    reason: str
+    in_use: str
 
 
 class GeoFile(msgspec.Struct, kw_only=True, frozen=True):
-    """A geo file: its name without folder, ``sha256:`` and hex digits, and its build."""
+    """A geo file in use.
+
+    Attributes:
+        name: without folder.
+        sha256: ``sha256:`` and hex digits.
+        build: when it was built.
+        anonymity: ``vouched`` where service documents may rely on its not listing an address (C4, ruling 33), else
+            why not: ``aged``, ``small``, ``no-canaries`` or ``canaries``; ``unasked`` in the sandbox; null for a file
+            that lists no anonymised connections.
+    """
 
     name: str
     sha256: str
     build: str
+    anonymity: str | None = None
 
 
 class GeoData(msgspec.Struct, kw_only=True, frozen=True):
@@ -243,6 +287,12 @@ class TrustEvent(_Envelope, tag=TRUST, kw_only=True, frozen=True):
     data: TrustData
 
 
+class TrustRefusedEvent(_Envelope, tag=TRUST_REFUSED, kw_only=True, frozen=True):
+    """A new trust set was refused: it cannot be used."""
+
+    data: TrustRefusedData
+
+
 class GeoEvent(_Envelope, tag=GEO, kw_only=True, frozen=True):
     """The geo files in use were announced."""
 
@@ -262,7 +312,14 @@ class GeoRefusedEvent(_Envelope, tag=GEO_REFUSED, kw_only=True, frozen=True):
 
 
 StatusEvent: TypeAlias = (
-    AcceptedEvent | RejectedEvent | AppliedEvent | TrustEvent | GeoEvent | GeoHeldEvent | GeoRefusedEvent
+    AcceptedEvent
+    | RejectedEvent
+    | AppliedEvent
+    | TrustEvent
+    | TrustRefusedEvent
+    | GeoEvent
+    | GeoHeldEvent
+    | GeoRefusedEvent
 )
 
 _decode: Callable[[bytes], StatusEvent] = msgspec.json.Decoder(StatusEvent).decode
@@ -320,6 +377,10 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def _line(text: str) -> str:
+    return _cut(" ".join(text.split()), LONGEST_MESSAGE)
+
+
 def applied(data: AppliedData) -> AppliedEvent:
     """Say how far a worker has got."""
     identity = _identity(APPLIED, data.worker, data.offset, data.digest)
@@ -327,16 +388,25 @@ def applied(data: AppliedData) -> AppliedEvent:
 
 
 def trust_announced(digest: str, keys: Sequence[AnnouncedKey], at: int) -> TrustEvent:
-    """Say which keys are trusted, at an instant in ms."""
-    data = TrustData(digest=digest, keys=list(keys))
+    """Say which keys are trusted, at an instant in ms. Keys of accounts past ``MOST_KEYS`` are counted only."""
+    ordered = sorted(keys, key=lambda key: ("service" not in key.scopes, key.kid))
+    data = TrustData(digest=digest, keys=ordered[:MOST_KEYS], left_out=max(0, len(ordered) - MOST_KEYS))
     return TrustEvent(id=_identity(TRUST, digest), time=instants.render(at), subject=digest, data=data)
+
+
+def trust_refused(worker: str, reason: str, in_use: str, at: int) -> TrustRefusedEvent:
+    """Say that a worker cannot use a new trust set, at an instant in ms. The reason is cut and put on one line."""
+    reason = _line(reason)
+    data = TrustRefusedData(worker=worker, reason=reason, in_use=in_use)
+    identity = _identity(TRUST_REFUSED, worker, reason, in_use)
+    return TrustRefusedEvent(id=identity, time=instants.render(at), subject=worker, data=data)
 
 
 def geo_announced(build: str, files: Sequence[GeoFile], at: int) -> GeoEvent:
     """Say which geo files are in use, at an instant in ms."""
     data = GeoData(build=build, files=list(files))
-    identity = _identity(GEO, build, *(part for file in files for part in (file.name, file.sha256, file.build)))
-    return GeoEvent(id=identity, time=instants.render(at), subject=build, data=data)
+    parts = (part for file in files for part in (file.name, file.sha256, file.build, file.anonymity or ""))
+    return GeoEvent(id=_identity(GEO, build, *parts), time=instants.render(at), subject=build, data=data)
 
 
 def geo_held(data: GeoHeldData, at: int) -> GeoHeldEvent:
@@ -348,7 +418,7 @@ def geo_held(data: GeoHeldData, at: int) -> GeoHeldEvent:
 
 def geo_refused(worker: str, reason: str, in_use: str, at: int) -> GeoRefusedEvent:
     """Say that a worker cannot use new geo files, at an instant in ms. The reason is cut and put on one line."""
-    reason = _cut(" ".join(reason.split()), LONGEST_MESSAGE)
+    reason = _line(reason)
     data = GeoRefusedData(worker=worker, reason=reason, in_use=in_use)
     identity = _identity(GEO_REFUSED, worker, reason, in_use)
     return GeoRefusedEvent(id=identity, time=instants.render(at), subject=worker, data=data)

@@ -60,14 +60,21 @@ class SandboxWorker:
     """
 
     def __init__(
-        self, number: int, folder: Path, environment: dict[str, str], clock_shift: int, remove: Path | None = None
+        self,
+        number: int,
+        folder: Path,
+        environment: dict[str, str],
+        clock_shift: int,
+        remove: Path | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self.id = f"sandbox-{number}"
         self.folder = folder / self.id
         self.log = folder / f"{self.id}.log"
         self._port = _free_port()
         self.metrics = f"http://127.0.0.1:{self._port}/metrics"
-        self._clock_shift = clock_shift
+        self._arguments = [str(clock_shift), *(["strict"] if strict else [])]
         self._remove = remove
         self._environment = {
             **environment,
@@ -84,7 +91,7 @@ class SandboxWorker:
         return self.process.pid
 
     def _start(self) -> Guarded:
-        command = [sys.executable, "-m", "streams.dev.worker", str(self._clock_shift)]
+        command = [sys.executable, "-m", "streams.dev.worker", *self._arguments]
         self.started = time.monotonic()
         return Guarded(command, log=self.log, env=self._environment, remove=self._remove)
 
@@ -172,6 +179,8 @@ class Sandbox:
         geo: MMDB files for the workers; none: the shipped snapshot.
         data: where everything is kept; None: a temporary folder, removed at the end.
         clock_shift: ms added to the workers' clocks.
+        strict: keys wait for a day before they approve service documents, and anonymity files are held to their age,
+            size and canaries, as in a real deployment (rulings 32 and 33).
         partitions: of ``joins``.
         environment: more ``DOORWARD_`` variables for the workers.
         say: told what happens, for people.
@@ -190,6 +199,7 @@ class Sandbox:
         geo: Sequence[Path] = (),
         data: Path | None = None,
         clock_shift: int = 0,
+        strict: bool = False,
         partitions: int = 4,
         environment: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -203,7 +213,7 @@ class Sandbox:
         self._brokers = brokers
         self.partitions = partitions
         self._wanted = workers
-        self._clock_shift = clock_shift
+        self._clock_shift, self._strict = clock_shift, strict
         self._say = say
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("DOORWARD_")},
@@ -244,7 +254,8 @@ class Sandbox:
         self._say(f"starting {self._wanted} workers")
         environment = {**self._environment, "DOORWARD_KAFKA_BOOTSTRAP": self.bootstrap}
         for number in range(1, self._wanted + 1):
-            self.workers.append(SandboxWorker(number, self.data, environment, self._clock_shift, self._remove))
+            worker = SandboxWorker(number, self.data, environment, self._clock_shift, self._remove, strict=self._strict)
+            self.workers.append(worker)
         self._await_ready()
         self._supervisor = Supervisor(self.workers, self._say)
 

@@ -10,8 +10,8 @@ An index is read here, never written: what ``accept`` returns is put there by th
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,12 +19,10 @@ from streams.core import charter, instants
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision, Slot
 from streams.core.policy import Document, Invalid, Problem, parse
+from streams.wire.announced import KEY_AGE, Announced
 from streams.wire.documents import Place, Placed
 from streams.wire.jws import BadSignature, Verified, digest_of, verify
 from streams.wire.trust import SERVICE, TrustSet
-
-KEY_AGE: Final = instants.DAY
-"""How long a key has been announced before it approves service documents, ms (ruling 32)."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -94,7 +92,7 @@ def accept(
     index: Index,
     contest: str | None = None,
     record: Record | None = None,
-    announced: Mapping[str, int] | None = None,
+    announced: Announced | None = None,
 ) -> Revision:
     """Decide whether a signed document becomes a revision.
 
@@ -106,7 +104,7 @@ def accept(
         index: what is accepted so far.
         contest: the deployment's own way to contest, for documents that name none (ruling 39).
         record: its place in the policy log, or None for a file.
-        announced: when each key was first announced on ``policies.status``, kid to ms (ruling 32); None: not asked.
+        announced: what ``policies.status`` says of keys and their age (ruling 32); None: not asked.
 
     Raises:
         Rejected: with every problem found.
@@ -213,7 +211,7 @@ def _judge(
     index: Index,
     contest: str | None,
     record: Record | None,
-    announced: Mapping[str, int] | None,
+    announced: Announced | None,
 ) -> Revision:
     slot = index.get(document.path)
     problems: list[Problem] = []
@@ -254,19 +252,21 @@ def _judge(
 
 
 def _approving(
-    verified: Verified, announced: Mapping[str, int] | None, at: int | None
+    verified: Verified, announced: Announced | None, at: int | None
 ) -> tuple[list[charter.Signer], list[charter.Violation]]:
     """The signers that may approve service documents, and why others are too new to (ruling 32)."""
     signers, young = [], []
     for key in verified.keys:
         if SERVICE not in key.signer.scopes or key.signer.on_behalf:
             continue
-        since = announced.get(key.kid) if announced is not None else None
-        if announced is None or at is None or (since is not None and at >= since + KEY_AGE):
+        if announced is None or at is None or announced.old_enough(key, at):
             signers.append(key.signer)
-        else:
-            when = "has not been announced" if since is None else f"was announced at {instants.render(since)}"
-            young.append(("C5-key-age", "", f"{key.kid} {when}; a key approves from 24 h after that"))
+            continue
+        since = announced.since(key, at)
+        when = "was not announced yet"
+        if since is not None:
+            when = f"was announced at {instants.render(since)} and approves from {instants.render(since + KEY_AGE)} on"
+        young.append(("C5-key-age", "", f"key {key.kid} of {key.signer.holder} {when}"))
     return signers, young
 
 

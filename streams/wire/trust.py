@@ -8,6 +8,9 @@ Besides the JWK's own members each key carries
 ``on_behalf``  true where it signs for owners who have no key of their own
 ``revoked``    RFC 3339, where it has been withdrawn: what the policy log took in before then stands (ruling 32)
 
+A key that is withdrawn stays in the set, marked so. One that is deleted instead cannot be verified by any more: all it
+ever signed stops counting, on running workers too, since they judge the whole log by the set they have.
+
 Any other member is an error, since a mistyped ``on_behalf`` would otherwise widen what a key may do. A private part
 (``d``) is an error too: such a file is copied to every worker.
 
@@ -64,6 +67,11 @@ class TrustedKey(msgspec.Struct, frozen=True):
         """Whether the key counts for what was published at an instant (ms); None: now, so never once revoked."""
         return self.revoked_at is None or (at is not None and at < self.revoked_at)
 
+    @property
+    def thumbprint(self) -> str:
+        """Of the public key (RFC 7638): names the key whatever the set calls it."""
+        return self.public.thumbprint()
+
 
 class TrustSet:
     """All trusted keys.
@@ -90,11 +98,17 @@ class TrustSet:
         )
 
     def announced(self) -> list[AnnouncedKey]:
-        """The keys as they are said on ``policies.status``, by kid; revoked ones are left out."""
+        """The keys as they are said on ``policies.status``, by kid."""
         return [
-            AnnouncedKey(kid=kid, holder=k.signer.holder, scopes=list(k.signer.scopes), on_behalf=k.signer.on_behalf)
-            for kid, k in sorted(self.keys.items())
-            if k.revoked_at is None
+            AnnouncedKey(
+                kid=kid,
+                thumbprint=key.thumbprint,
+                holder=key.signer.holder,
+                scopes=list(key.signer.scopes),
+                on_behalf=key.signer.on_behalf,
+                revoked=None if key.revoked_at is None else instants.render(key.revoked_at),
+            )
+            for kid, key in sorted(self.keys.items())
         ]
 
 

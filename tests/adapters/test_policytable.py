@@ -112,3 +112,36 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(TableUnavailable, match="DOORWARD_DATA"):
         opened(folder)
     assert (folder / "keep.yaml").read_text() == "not ours"
+
+
+def test_what_was_said_of_a_record_is_known(tmp_path: Path) -> None:
+    filled(tmp_path / "t", (1,))
+    table = opened(tmp_path / "t")
+    assert (table.status(1), table.status(2)) == (b"said", None)
+    table.close()
+
+
+def test_a_table_by_another_trust_set_is_kept_until_it_is_judged_anew(tmp_path: Path) -> None:
+    filled(tmp_path / "t", (1, 2, 3))
+    table = opened(tmp_path / "t", trust="sha256:2")
+    assert table.is_outdated
+    assert (table.status(1), list(table.rows())) == (b"said", [])
+    table.rejudge()
+    table.put(Row(offset=offset, appended_at=1, status=b"said anew") for offset in (1, 2))
+    table.judged_by(msgspec.structs.replace(MEANING, trust="sha256:2"), last=2)
+    assert not table.is_outdated
+    assert offsets(table) == [1, 2], "the log had no third record any more"
+    again = opened(tmp_path / "t", trust="sha256:2")
+    assert not again.is_outdated
+    assert offsets(again) == [1, 2]
+
+
+def test_a_table_that_was_being_judged_anew_is_dropped_by_the_next_start(tmp_path: Path) -> None:
+    filled(tmp_path / "t", (1, 2))
+    table = opened(tmp_path / "t", trust="sha256:2")
+    table.rejudge()
+    table.put([Row(offset=1, appended_at=1, status=b"said anew")])
+    table.close()
+    again = opened(tmp_path / "t", trust="sha256:2")
+    assert not again.is_outdated
+    assert offsets(again) == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
@@ -14,12 +15,14 @@ from prometheus_client import CollectorRegistry
 from streams.adapters.iso import vocabulary
 from streams.adapters.metrics import Metrics
 from streams.adapters.policytable import Meaning, PolicyTable, Row
-from streams.agents.policies import LogReplaced, PolicyFollower, Speaker, TableDamaged
+from streams.agents.policies import LogReplaced, PolicyFollower, TableDamaged
+from streams.agents.speaker import Speaker
 from streams.core import status
 from streams.core.index import Index
 from streams.dev.authority import AUDIENCE, Authority, establish
 from streams.wire import jws
-from streams.wire.trust import read_trust
+from streams.wire.announced import KEY_AGE, Announced
+from streams.wire.trust import TrustSet, read_trust
 
 
 @dataclass
@@ -41,6 +44,8 @@ class World:
         self.authority: Authority = establish(folder / "keys", ["acme"])
         self.trust = read_trust(self.authority.trust)
         self.table = self.open()
+        self.announced = Announced()
+        self.announcements_read = asyncio.Event()
 
     def open(self) -> PolicyTable:
         meaning = Meaning(vocabulary=vocabulary().edition, audience=AUDIENCE, trust=self.trust.digest, contest=None)
@@ -53,7 +58,7 @@ class World:
 
     def follower(self) -> PolicyFollower:
         self.offsets: list[int] = []
-        return PolicyFollower(
+        made = PolicyFollower(
             index=Index(),
             table=self.table,
             trust=self.trust,
@@ -61,8 +66,11 @@ class World:
             vocabulary=vocabulary(),
             contest=None,
             metrics=Metrics(CollectorRegistry()),
-            applied=lambda offset, revisions: self.offsets.append(offset),
+            announced=self.announced,
+            announcements_read=self.announcements_read,
+            applied=lambda revisions: self.offsets.append(made.offset),
         )
+        return made
 
     def record(self, offset: int, revision: int = 1, name: str = "licensing", **more: Any) -> Logged:
         document = {"scope": "account", "account": "acme", "name": name, "revision": revision, "default": "admit"}
@@ -119,6 +127,63 @@ def test_a_record_that_its_producer_dated_is_refused(world: World) -> None:
     assert len(follower.index) == 0
 
 
+SERVICE = {
+    "scope": "service", "name": "export", "revision": 1, "class": "legal", "ground": "Export control",
+    "reference": "Gazette 12", "contest": "https://c.example", "default": "admit",
+    "not_before": "2026-11-25T00:00:00Z", "not_after": "2026-12-25T00:00:00Z",
+    "rules": [{"id": "listed", "when": {"country": ["FR"]}, "then": "remove"}],
+}  # fmt: skip
+
+
+def codes(world: World, offset: int) -> list[str]:
+    said = json.loads(world.table.status(offset) or b"")
+    return [problem["code"] for problem in said["data"].get("problems", [])]
+
+
+def test_a_service_document_waits_until_it_is_known_how_old_keys_are(world: World) -> None:
+    """An owner's does not: whatever else is slow, it comes into force."""
+    follower, offer = world.follower(), world.authority.offer(SERVICE)
+    at = 1_795_253_400_000
+    world.announced.note(world.trust.announced(), at - KEY_AGE)
+    handle(follower, world.record(0))
+    assert len(follower.index) == 1
+
+    async def judge() -> None:
+        judging = asyncio.ensure_future(follower.handle([Logged(1, offer.path.encode(), offer.raw, at)]))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not judging.done()
+        world.announcements_read.set()
+        await judging
+
+    asyncio.run(judge())
+    assert (codes(world, 1), len(follower.index)) == ([], 2)
+
+
+def test_a_key_that_was_announced_too_late_approves_nothing(world: World) -> None:
+    follower, offer = world.follower(), world.authority.offer(SERVICE)
+    world.announcements_read.set()
+    world.announced.note(world.trust.announced(), 1_795_253_400_001 - KEY_AGE)
+    before = follower.index.digest
+    handle(follower, Logged(0, offer.path.encode(), offer.raw))
+    assert codes(world, 0) == ["C5-approvers", "C5-key-age", "C5-key-age"]
+    assert follower.index.digest == before
+
+
+def test_judged_by_another_trust_set_the_log_has_other_answers_and_they_are_told(world: World) -> None:
+    at = 1_795_253_400_000
+    records = [world.record(0, timestamp=at - 1), world.record(1, 2), Logged(2, b"x", None), world.record(3, 3)]
+    first = world.follower()
+    handle(first, *records)
+    assert first.changed == {}
+    world.trust = TrustSet(msgspec.structs.replace(key, revoked_at=at) for key in world.trust.keys.values())
+    again = world.follower()
+    handle(again, *records)
+    assert list(again.changed) == [1, 3], "what came before stands"
+    assert {json.loads(said)["type"] for said in again.changed.values()} == {status.REJECTED}
+    assert [slot.revisions[0].document.revision for slot in again.index] == [1]
+
+
 class Said:
     """What a speaker wrote."""
 
@@ -133,9 +198,11 @@ class Said:
 
 
 def speaker(world: World, said: Said) -> Speaker:
-    geo = status.geo_announced("country", [], 0)
-    made = Speaker(table=world.table, trust=world.trust, geo=geo, say=said)
-    made.caught_up = made.may_speak = True
+    made = Speaker(table=world.table, announced=world.announced, say=said)
+    made.use(status.trust_announced(world.trust.digest, world.trust.announced(), 0))
+    made.use(status.geo_announced("country", [], 0))
+    made.caught_up.set()
+    made.may_speak = True
     return made
 
 
@@ -163,7 +230,10 @@ def test_who_may_not_speak_does_not(world: World, missing: str) -> None:
     handle(world.follower(), world.record(0))
     said = Said()
     silent = speaker(world, said)
-    setattr(silent, missing, False)
+    if missing == "may_speak":
+        silent.may_speak = False
+    else:
+        silent.caught_up.clear()
     asyncio.run(silent.speak())
     assert said.records == []
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from streams.adapters.seal import Sealer, SealUnavailable
 from streams.cli.keys import app
+from streams.core import instants
 from streams.wire.jws import sign, verify
 from streams.wire.keys import KeyUnavailable, read_private
 from streams.wire.trust import read_trust
@@ -180,3 +183,63 @@ def test_a_signing_key_and_a_sealing_key_are_not_taken_for_each_other(tmp_path: 
         Sealer.read([tmp_path / "acme.jwk"])
     with pytest.raises(KeyUnavailable, match="is no private Ed25519 key"):
         read_private(tmp_path / "seal.json")
+
+
+def states(folder: Path) -> dict[str, str]:
+    listed = doorward("list", "--trust", folder / "trust.json", "--json")
+    assert listed.exit_code == 0
+    return {key["holder"]: key["state"] for key in json.loads(listed.stdout)["keys"]}
+
+
+def test_a_revoked_key_stays_in_the_trust_set(tmp_path: Path) -> None:
+    new(tmp_path, "ann", "service")
+    new(tmp_path, "bo", "service")
+    kid = read_private(tmp_path / "ann.jwk").kid
+    revoked = doorward("revoke", kid, "--trust", tmp_path / "trust.json", "--at", "2026-01-01T00:00:00Z")
+    assert (revoked.exit_code, revoked.stdout) == (0, "")
+    assert f"{kid} of ann is revoked since 2026-01-01T00:00:00.000Z" in revoked.stderr
+    assert states(tmp_path) == {"ann": "revoked", "bo": "active"}
+    trust = read_trust(tmp_path / "trust.json")
+    assert trust.keys[kid].stands(instants.parse("2025-12-31T23:59:59Z"))
+    assert not trust.keys[kid].stands(instants.parse("2026-01-01T00:00:00Z"))
+    assert "revoked since 2026-01-01T00:00:00.000Z" in doorward("list", "--trust", tmp_path / "trust.json").stdout
+
+
+def test_a_key_is_revoked_now_unless_it_was_earlier(tmp_path: Path) -> None:
+    new(tmp_path, "ann", "service")
+    kid = read_private(tmp_path / "ann.jwk").kid
+    at = ("revoke", kid, "--trust", tmp_path / "trust.json")
+    assert doorward(*at).exit_code == 0
+    first = read_trust(tmp_path / "trust.json").keys[kid].revoked_at
+    assert first is not None
+    assert abs(first - time.time() * 1000) < 60_000
+    assert doorward(*at).exit_code == 2, "it is revoked already, and later is no change"
+    assert doorward(*at, "--at", "2026-01-01T00:00:00Z").exit_code == 0, "it was stolen before anyone noticed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("nobody",), "KID: nobody is not in"),
+        (("KID", "--at", "2999-01-01T00:00:00Z"), "lies in the future"),
+        (("KID", "--at", "yesterday"), "--at: "),
+    ],
+)
+def test_what_cannot_be_revoked_changes_nothing(tmp_path: Path, arguments: tuple[str, ...], wanted: str) -> None:
+    new(tmp_path, "ann", "service")
+    before = (tmp_path / "trust.json").read_bytes()
+    kid = read_private(tmp_path / "ann.jwk").kid
+    result = doorward("revoke", *(kid if a == "KID" else a for a in arguments), "--trust", tmp_path / "trust.json")
+    assert result.exit_code == 2
+    assert wanted in result.stderr
+    assert (tmp_path / "trust.json").read_bytes() == before
+
+
+def test_where_no_broker_answers_the_list_says_so(tmp_path: Path) -> None:
+    new(tmp_path, "ann", "service")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
+    result = doorward("list", "--trust", tmp_path / "trust.json", "--bootstrap", nobody)
+    assert result.exit_code == 3
+    assert nobody in result.stderr

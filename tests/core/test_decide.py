@@ -14,16 +14,18 @@ from streams.core import decide
 from streams.core.conditions import Condition
 from streams.core.decide import Finding, decision, decision_id, evaluate, judge, matched, reason
 from streams.core.events import DecisionEvent, Provenance
-from streams.core.facts import NOTHING_KNOWN, Facts, connection_bits
+from streams.core.facts import DOUBTS, NOTHING_KNOWN, UNVOUCHED, Facts, connection_bits
 from streams.core.index import Index, Revision
 from streams.core.policy import VERDICTS, Document, Rule
 from tests.samples import (
     ADMIT,
     ALERT,
+    CLEAN,
     NOON,
     PROPERTY,
     PROVENANCE,
     REMOVE,
+    VOCABULARY,
     account,
     event,
     facts,
@@ -54,7 +56,9 @@ def scripted(
             asked.append((i, j))
             return truth
 
-        return Condition("asn", (1,), False, test)
+        made = Condition("asn", (1,), False, VOCABULARY)
+        made.test = test
+        return made
 
     made = tuple(
         Rule(str(i), tuple(condition(i, j, truth) for j, truth in enumerate(truths)), then, None)
@@ -288,6 +292,34 @@ def test_matched_is_empty_where_no_rule_decided(outcome: Any) -> None:
 )
 def test_what_is_no_removal_makes_no_roster(found: Revision, verdict: int, wanted: dict[str, object]) -> None:
     assert matched(Finding(verdict, "rule", found.document.rules[0]), found, join(), FRANCE) == wanted
+
+
+IN_PARIS = located(subdivision="FR-75", connection=CLEAN)
+COUNTRY, SUBDIVISION, CONTINENT = DOUBTS.values()
+
+
+@pytest.mark.parametrize(
+    ("when", "doubts", "verdict"),
+    [
+        ({"country": ["FR"]}, 0, REMOVE),
+        ({"country": ["FR"]}, COUNTRY, ALERT),
+        ({"country": ["FR"]}, SUBDIVISION, REMOVE),
+        ({"subdivision": ["FR-75"]}, SUBDIVISION, ALERT),
+        ({"continent": ["EU"]}, COUNTRY | SUBDIVISION, REMOVE),
+        ({"continent": ["EU"]}, CONTINENT, ALERT),
+        ({"country": ["FR"], "subdivision": ["FR-75"]}, SUBDIVISION, ALERT),
+        ({"country": ["FR"]}, UNVOUCHED, ALERT),
+    ],
+)
+def test_a_service_document_removes_nobody_by_facts_in_doubt(when: dict[str, Any], doubts: int, verdict: int) -> None:
+    """Ruling 33: an overlay for one line, and anonymity data that do not count; owners' documents know no doubts."""
+    known = msgspec.structs.replace(IN_PARIS, doubts=doubts)
+    enforced, _ = judge(index(service(rules=[rule("remove", when)])), join(), known, NOON)
+    assert enforced.verdict == verdict
+    assert enforced.finding is not None
+    assert enforced.finding.outcome == "rule"
+    owners, _ = judge(index(account(rules=[rule("remove", when)])), join(), known, NOON)
+    assert owners.verdict == REMOVE
 
 
 # -- the event -----------------------------------------------------------------------------------------------------

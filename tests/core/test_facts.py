@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,3 +155,8 @@ def test_a_subdivision_without_its_country_in_the_vocabulary_gives_nothing() -> 
     orphaned = Vocabulary("no France", ["US"], ["FR-75"])
     assert settle(orphaned, subdivision="FR-75") == Facts()
     assert settle(orphaned, subdivision="FR-75", connection=RELAY) == Facts(connection=RELAY)
+
+
+def test_facts_that_were_remembered_before_there_were_doubts_have_none() -> None:
+    known = msgspec.msgpack.decode(msgspec.msgpack.encode([None, "US", None, "NA", 7, 248]), type=Facts)
+    assert known == Facts(None, "US", None, "NA", 7, 248, doubts=0)

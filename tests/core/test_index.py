@@ -148,3 +148,11 @@ def test_no_id_reaches_another_accounts_meeting(account_: str, meeting_: str, th
     assert len(documents.reaching(account_, meeting_)) == 2
     reached = documents.reaching(their, other)
     assert len(reached) == (0 if their != account_ else 2 if other == meeting_ else 1)
+
+
+def test_the_documents_that_reach_everyone_are_named() -> None:
+    assert index(account()).service == ()
+    assert [slot.path for slot in index(account(), service(name="b"), service(name="a")).service] == [
+        "service/a",
+        "service/b",
+    ]

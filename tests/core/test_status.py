@@ -23,7 +23,7 @@ REVISION = Revision(
 APPLIED = status.AppliedData(
     worker="w1", offset=7, digest="d", documents=2, appended_at=1, applied_at=2, timings={"index": 0.1}
 )
-KEY = status.AnnouncedKey(kid="k", holder="ann", scopes=["service"], on_behalf=False)
+KEY = status.AnnouncedKey(kid="k", thumbprint="t", holder="ann", scopes=["service"], on_behalf=False)
 FILE = status.GeoFile(name="country.mmdb", sha256="sha256:00", build="b")
 TRIAL = status.Trial(
     path="account/acme/exam~trial", revision=5, sessions=56, admit=40, alert=4, remove=12, would_alert=3,
@@ -38,6 +38,7 @@ EVENTS = {
     status.REJECTED: status.rejected("p", None, [PROBLEM], offset=7, appended_at=0, sha256=None),
     status.APPLIED: status.applied(APPLIED),
     status.TRUST: status.trust_announced("sha256:00", [KEY], 0),
+    status.TRUST_REFUSED: status.trust_refused("w1", "keys[0] is no JWK", "sha256:00", 0),
     status.GEO: status.geo_announced("b", [FILE], 0),
     status.GEO_HELD: status.geo_held(HELD, 0),
     status.GEO_REFUSED: status.geo_refused("w1", "canary 2 is not found", "b", 0),
@@ -70,7 +71,10 @@ def test_what_an_event_says_makes_its_id() -> None:
         status.applied(msgspec.structs.replace(APPLIED, worker="w2")),
         status.applied(msgspec.structs.replace(APPLIED, digest="e")),
         status.trust_announced("sha256:01", [KEY], 0),
+        status.trust_refused("w2", "keys[0] is no JWK", "sha256:00", 0),
         status.geo_announced("b", [FILE, FILE], 0),
+        status.geo_announced("b", [msgspec.structs.replace(FILE, sha256="sha256:01")], 0),
+        status.geo_announced("b", [msgspec.structs.replace(FILE, anonymity="aged")], 0),
         status.geo_held(msgspec.structs.replace(HELD, worker="w2"), 0),
         status.geo_held(msgspec.structs.replace(HELD, build="d"), 0),
         status.geo_held(msgspec.structs.replace(HELD, changed=46), 0),
@@ -111,3 +115,10 @@ def test_what_a_record_makes_us_repeat_is_cut() -> None:
     assert data.problems[-1].message == "and 7 more"
     few = status.rejected("p", 1, many[:1], offset=1, appended_at=0, sha256=None).data
     assert (few.path, len(few.problems)) == ("p", 1)
+
+
+def test_a_large_trust_set_is_announced_with_its_approvers_and_as_many_owners_as_fit() -> None:
+    owners = [msgspec.structs.replace(KEY, kid=f"a{i}", scopes=[f"account/{i}"]) for i in range(status.MOST_KEYS)]
+    data = status.trust_announced("sha256:00", [*owners, KEY], 0).data
+    assert data.keys[0] == KEY
+    assert (len(data.keys), data.left_out) == (status.MOST_KEYS, 1)

@@ -96,12 +96,7 @@ def statuses() -> dict[str, bytes]:
     except Invalid as invalid:
         problems = invalid.problems
     tombstone = [msgspec.structs.replace(problems[0], code="tombstone", path="", message="a record without a value")]
-    keys = [
-        status.AnnouncedKey(
-            kid=key.kid, holder=key.signer.holder, scopes=list(key.signer.scopes), on_behalf=key.signer.on_behalf
-        )
-        for key in trusted().keys.values()
-    ]
+    keys = trusted().announced()
     applied = status.AppliedData(
         worker="worker-1",
         offset=42,
@@ -166,6 +161,9 @@ def statuses() -> dict[str, bytes]:
         "policy.applied/trial": status.applied(trial),
         "policy.applied/empty-log": status.applied(empty),
         "trust.announced/announced": status.trust_announced(trusted().digest, keys, APPENDED),
+        "trust.refused/no-jwk-set": status.trust_refused(
+            "worker-1", 'trust set trust.json: is no JWK Set, {"keys": [...]}', trusted().digest, APPENDED
+        ),
         "geo.announced/one-file": status.geo_announced(GEO, [file], APPENDED),
         "geo.held/too-many-would-change": status.geo_held(held, APPENDED),
         "geo.refused/no-canary": status.geo_refused("worker-1", "country: canary 2 is not in it", GEO, APPENDED),

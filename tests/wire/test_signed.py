@@ -10,6 +10,7 @@ from streams.adapters.iso import vocabulary
 from streams.core import instants
 from streams.core.index import Index, Revision
 from streams.core.policy import parse
+from streams.wire.announced import Announced
 from streams.wire.documents import Place
 from streams.wire.jws import countersign, digest_of, sign
 from streams.wire.signed import (
@@ -253,13 +254,32 @@ def test_one_approver_cannot_retract_what_is_not_there() -> None:
     assert Log().refuses(retraction(service(), 2), "ann") == {"C5-approvers"}
 
 
+def announcing(*said: tuple[int, TrustSet]) -> Announced:
+    made = Announced()
+    for at, trust in said:
+        made.note(trust.announced(), at)
+    return made
+
+
 def test_a_key_approves_a_day_after_it_was_announced() -> None:
-    announced = {"ann": NOW - DAY, "bo": NOW - DAY + 1}
-    assert Log().refuses(service(), "ann", "bo", announced=announced) == {"C5-approvers", "C5-key-age"}
-    assert Log().refuses(service(), "ann", "cleo", announced=announced) == {"C5-approvers", "C5-key-age"}
-    Log().append(service(), "ann", "bo", announced={"ann": NOW - DAY, "bo": NOW - DAY})
-    Log().append(service(), "ann", "bo", "cleo", announced={"ann": 0, "bo": 0, "cleo": NOW})
-    Log().append(owner(), "acme", announced={})
+    young = announcing((NOW - DAY, trusting("ann")), (NOW - DAY + 1, TRUST))
+    assert Log().refuses(service(), "ann", "bo", announced=young) == {"C5-approvers", "C5-key-age"}
+    assert Log().refuses(service(), "ann", "bo", announced=announcing()) == {"C5-approvers", "C5-key-age"}
+    assert Log().append(service(), "ann", "bo", announced=announcing((NOW - DAY, TRUST))).holder == "ann, bo"
+    two = announcing((0, trusting("ann", "bo")), (NOW - DAY + 1, TRUST))
+    assert Log().append(service(), "ann", "bo", "cleo", announced=two).holder == "ann, bo", "cleo's comes too soon"
+    Log().append(owner(), "acme", announced=announcing())
+
+
+def test_a_refusal_says_from_when_a_key_approves() -> None:
+    young = announcing((NOW - 3_600_000, TRUST))
+    with pytest.raises(Rejected) as refused:
+        Log().append(service(), "ann", "bo", announced=young)
+    [_, ann, _] = [problem.message for problem in refused.value.problems]
+    assert ann.startswith("key ann of ")
+    assert ann.endswith(" was announced at 2026-11-21T08:30:00.000Z and approves from 2026-11-22T08:30:00.000Z on")
+    with pytest.raises(Rejected, match="was not announced yet"):
+        Log().append(service(), "ann", "bo", announced=announcing((NOW + 1, TRUST)))
 
 
 def test_whoever_can_remove_says_how_to_contest() -> None:
