@@ -176,6 +176,13 @@ class Ledger:
         """What a worker wrote."""
         return (self.folder / f"{self.group}-{number}.log").read_text()
 
+    async def joined(self, number: int, limit: float = 60.0) -> None:
+        """Wait until a worker of Doorward's has been given partitions."""
+        deadline = time.monotonic() + limit
+        while "partitions assigned" not in self.log(number):
+            assert time.monotonic() < deadline, f"worker {number} was given no partitions in {limit:.0f} s"
+            await asyncio.sleep(0.1)
+
     async def end(self, number: int, sig: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Signal a worker and wait for it to end; returns its exit code and how long that took."""
         began = time.monotonic()

@@ -110,14 +110,16 @@ async def rebalanced(rig: Rig) -> tuple[int, Report]:
         await ledger.answers(2_000)
         for _ in range(2):
             second = ledger.start()
-            await asyncio.sleep(6)
+            await ledger.joined(second)
+            await asyncio.sleep(1)
             code, took = await ledger.end(second)
             assert code == 0
             assert took < 5
             await asyncio.sleep(1)
         gentle_repeats = ledger.repeats()
         second = ledger.start()
-        await asyncio.sleep(6)
+        await ledger.joined(second)
+        await asyncio.sleep(1)
         await ledger.kill(second)
         await load
         return gentle_repeats, await ledger.finish()
