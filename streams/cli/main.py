@@ -6,13 +6,32 @@ import typer
 
 from streams import __version__
 from streams.adapters.iso import vocabulary
-from streams.cli import config, decide, demo, dev, explain, geo, keys, policy, run, schema, topics
+from streams.cli import (
+    config,
+    decide,
+    demo,
+    dev,
+    explain,
+    geo,
+    keys,
+    lint,
+    policy,
+    policydiff,
+    policylog,
+    policytest,
+    report,
+    retract,
+    run,
+    schema,
+    topics,
+)
 
 app = typer.Typer(
     name="doorward",
     help="Decides, for every person joining an online meeting, admit, remove or alert.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would take "[env: …]" for markup and drop it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
@@ -20,7 +39,14 @@ app.command("dev")(dev.dev)
 app.command("run")(run.run)
 app.command("decide")(decide.decide)
 app.command("load")(demo.load)
+app.command("report")(report.report)
+policy.app.command("lint")(lint.lint_documents)
 policy.app.command("explain")(explain.explain_joins)
+policy.app.command("test")(policytest.try_cases)
+policy.app.command("retract")(retract.retract)
+policy.app.command("diff")(policydiff.diff)
+policy.app.command("show")(policylog.show)
+policy.app.command("log")(policylog.log)
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
