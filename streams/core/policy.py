@@ -15,9 +15,34 @@ from urllib.parse import quote
 
 import msgspec
 
-from streams.core import address, charter, instants
+from streams.core import address, charter
 from streams.core.conditions import FIELDS, Condition, compile_condition
 from streams.core.facts import CONNECTIONS, CONTINENTS, Vocabulary
+from streams.core.fields import MAX_NAME, MAX_TEXT, NULLABLE, Fields, Invalid, Problem, kind, words
+
+__all__ = [
+    "LANGUAGE",
+    "MAX_NAME",
+    "MAX_REVISION",
+    "MAX_RULES",
+    "MAX_TEXT",
+    "MAX_VALUES",
+    "ROLES",
+    "RULE_FIELDS",
+    "SCOPE_FIELDS",
+    "STAGES",
+    "VERDICTS",
+    "Class",
+    "Document",
+    "Invalid",
+    "Mode",
+    "Problem",
+    "Rule",
+    "Scope",
+    "Verdict",
+    "parse",
+    "path_of",
+]
 
 Verdict: TypeAlias = Literal["admit", "alert", "remove"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("admit", "alert", "remove")
@@ -30,14 +55,13 @@ ROLES: Final = ("host", "cohost", "participant", "guest")
 STAGES: Final = ("lobby", "live")
 LANGUAGE: Final = 1
 MAX_REVISION: Final = 2**63 - 1
-MAX_NAME: Final = 128
-"""Characters in an id or a name."""
-MAX_TEXT: Final = 2000
-"""Characters in a note, ground, reference or contest: receipts repeat them, and a decision has to fit a record."""
+MAX_RULES: Final = 10_000
+"""Rules in a document: an evaluation walks them all."""
+MAX_VALUES: Final = 200_000
+"""Values in one list of a condition: more than go into a Kafka record."""
 _MAX_ASN: Final = 2**32 - 1
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _IDS: Final[dict[str, tuple[str, ...]]] = {
     "service": (),
@@ -48,32 +72,8 @@ _COMMON: Final = frozenset(
     {"language", "scope", "name", "revision", "rules", "default", "unknown", "mode", "not_before", "not_after"}
     | {"class", "ground", "reference", "contest", "note", "retracted"}
 )
-_NULLABLE: Final = frozenset({"not_before", "not_after", "contest", "note", "reference"})
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong with a document.
-
-    Attributes:
-        code: stable and searchable, such as ``unknown-key`` or ``C4-territory``.
-        path: where, such as ``rules[2].when.country[0]``; empty for the document as a whole.
-        message: what is wrong and what would be right.
-    """
-
-    code: str
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path or 'document'}: {self.message} [{self.code}]"
-
-
-class Invalid(ValueError):
-    """A document that cannot be taken. ``problems`` is never empty."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(map(str, problems)))
-        self.problems = problems
+SCOPE_FIELDS: Final = {scope: _COMMON | set(ids) for scope, ids in _IDS.items()}
+RULE_FIELDS: Final = ("id", "when", "then", "note")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -149,42 +149,38 @@ def parse(value: object, vocabulary: Vocabulary) -> Document:
     return document
 
 
-class _Reader:
+class _Reader(Fields):
     """Walks one document and collects problems; a method returns None (or a harmless value) where it noted one."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__()
         self.vocabulary = vocabulary
-        self.problems: list[Problem] = []
         self.checks: dict[str, Callable[[object, str], None]] = {
             "country": self.one_of(vocabulary.countries, "an ISO 3166-1 alpha-2 country code"),
             "subdivision": self.one_of(vocabulary.subdivisions, "an ISO 3166-2 subdivision code"),
-            "continent": self.one_of(CONTINENTS, _words(sorted(CONTINENTS))),
-            "connection": self.one_of(CONNECTIONS, _words(CONNECTIONS)),
-            "role": self.one_of(ROLES, _words(ROLES)),
-            "stage": self.one_of(STAGES, _words(STAGES)),
+            "continent": self.one_of(CONTINENTS, words(sorted(CONTINENTS))),
+            "connection": self.one_of(CONNECTIONS, words(CONNECTIONS)),
+            "role": self.one_of(ROLES, words(ROLES)),
+            "stage": self.one_of(STAGES, words(STAGES)),
             "asn": self.asn,
             "network": self.network,
         }
-
-    def bad(self, code: str, path: str, message: str) -> None:
-        self.problems.append(Problem(code, path, message))
 
     # -- the document ------------------------------------------------------------------------------------------
 
     def document(self, value: object) -> Document | None:
         if not isinstance(value, dict):
-            self.bad("type", "", f"a document is an object, not {_kind(value)}")
+            self.bad("type", "", f"a document is an object, not {kind(value)}")
             return None
         if self.language(value) != LANGUAGE:
             return None  # another language may mean anything: nothing else is worth saying
         scope = self.choice(value, "scope", tuple(_IDS), required=True)
         if scope is None:
             return None
-        known = _COMMON | set(_IDS[scope])
         for key in value:
-            if key not in known:
+            if key not in SCOPE_FIELDS[scope]:
                 self.bad("unknown-key", str(key), f"{scope} documents have no field {key!r}")
-            elif value[key] is None and key not in _NULLABLE:
+            elif value[key] is None and key not in NULLABLE:
                 self.bad("null", key, "must not be null; leave it out")
         ids = [self.name(value, key) for key in _IDS[scope]]
         name, revision = self.name(value, "name"), self.revision(value)
@@ -236,12 +232,26 @@ class _Reader:
     def retracted(self, value: Mapping[str, object]) -> bool:
         retracted = value.get("retracted", False)
         if not isinstance(retracted, bool | None):  # null is reported by its key
-            self.bad("type", "retracted", f"must be true, not {_kind(retracted)}")
+            self.bad("type", "retracted", f"must be true, not {kind(retracted)}")
         return retracted is True
 
     def class_(self, value: Mapping[str, object], *, service: bool, required: bool) -> str:
         allowed = ("legal", "safety") if service else ("owner",)
         return self.choice(value, "class", allowed, required=required) or allowed[0]
+
+    def verdict(
+        self,
+        value: Mapping[str, object],
+        key: str,
+        path: str = "",
+        *,
+        required: bool = False,
+        default: int | None = None,
+    ) -> int | None:
+        word = self.choice(value, key, VERDICTS, path, required=required)
+        if word is not None:
+            return VERDICTS.index(word)
+        return default
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -249,7 +259,10 @@ class _Reader:
         rules = value.get("rules", [])
         if not isinstance(rules, list):
             if rules is not None:  # null is reported by its key
-                self.bad("type", "rules", f"must be a list of rules, not {_kind(rules)}")
+                self.bad("type", "rules", f"must be a list of rules, not {kind(rules)}")
+            return ()
+        if len(rules) > MAX_RULES:
+            self.bad("too-many", "rules", f"a document has at most {MAX_RULES:,} rules, not {len(rules):,}")
             return ()
         seen: dict[str, str] = {}
         out = []
@@ -266,10 +279,10 @@ class _Reader:
 
     def rule(self, value: object, path: str) -> Rule | None:
         if not isinstance(value, dict):
-            self.bad("type", path, f"a rule is an object, not {_kind(value)}")
+            self.bad("type", path, f"a rule is an object, not {kind(value)}")
             return None
         for key in value:
-            if key not in ("id", "when", "then", "note"):
+            if key not in RULE_FIELDS:
                 self.bad("unknown-key", f"{path}.{key}", f"a rule has no field {key!r}")
         id_ = self.name(value, "id", path)
         then = self.verdict(value, "then", path, required=True)
@@ -281,13 +294,13 @@ class _Reader:
 
     def when(self, value: object, path: str) -> tuple[Condition, ...]:
         if not isinstance(value, dict) or not value:
-            what = "an empty object" if value == {} else _kind(value)
+            what = "an empty object" if value == {} else kind(value)
             self.bad("empty-when", path, f"must name at least one condition, not be {what}; leave it out to match all")
             return ()
         conditions = []
         for field in value:
             if field not in FIELDS:
-                self.bad("unknown-key", f"{path}.{field}", f"there is no condition {field!r}; use {_words(FIELDS)}")
+                self.bad("unknown-key", f"{path}.{field}", f"there is no condition {field!r}; use {words(FIELDS)}")
                 continue
             if condition := self.condition(field, value[field], f"{path}.{field}"):
                 conditions.append(condition)
@@ -301,10 +314,13 @@ class _Reader:
                 return None
             value, path = value["not"], f"{path}.not"
         if not isinstance(value, list):
-            self.bad("condition", path, f"must be a list, not {_kind(value)}")
+            self.bad("condition", path, f"must be a list, not {kind(value)}")
             return None
         if not value:
             self.bad("empty-list", path, "must name at least one value")
+            return None
+        if len(value) > MAX_VALUES:
+            self.bad("too-many", path, f"a list has at most {MAX_VALUES:,} values, not {len(value):,}")
             return None
         before = len(self.problems)
         check = self.checks[field]
@@ -317,7 +333,7 @@ class _Reader:
     def one_of(self, known: Container[str], what: str) -> Callable[[object, str], None]:
         def check(value: object, path: str) -> None:
             if not isinstance(value, str) or value not in known:
-                shown = repr(value) if isinstance(value, str) else _kind(value)
+                shown = repr(value) if isinstance(value, str) else kind(value)
                 self.bad("unknown-code", path, f"{shown} is not {what}")
 
         return check
@@ -327,106 +343,9 @@ class _Reader:
 
     def network(self, value: object, path: str) -> None:
         if not isinstance(value, str):
-            self.bad("network", path, f"must be a CIDR block such as 192.0.2.0/24, not {_kind(value)}")
+            self.bad("network", path, f"must be a CIDR block such as 192.0.2.0/24, not {kind(value)}")
             return
         try:
             address.parse_network(value)
         except address.BadAddress as exc:
             self.bad("network", path, str(exc))
-
-    # -- scalars -----------------------------------------------------------------------------------------------
-
-    def name(self, value: Mapping[str, object], key: str, path: str = "") -> str | None:
-        at = f"{path}.{key}" if path else key
-        if key not in value:
-            self.bad("required", at, "is required")
-            return None
-        text = value[key]
-        if not isinstance(text, str) or not 1 <= len(text) <= MAX_NAME:
-            if text is not None or path:  # null at the top is reported by its key
-                self.bad("name", at, f"must be a string of 1 to {MAX_NAME} characters")
-            return None
-        if _LONE_SURROGATE.search(text):
-            self.bad("name", at, "must not hold a lone surrogate, which is no character")
-            return None
-        return text
-
-    def text(self, value: Mapping[str, object], key: str, *, path: str = "", required: bool = False) -> str | None:
-        at = f"{path}.{key}" if path else key
-        text = value.get(key)
-        if text is None:
-            if required and (key not in value or key in _NULLABLE):
-                self.bad("required", at, "is required of a service document")
-            return None
-        if not isinstance(text, str):
-            self.bad("type", at, f"must be a string, not {_kind(text)}")
-            return None
-        if len(text) > MAX_TEXT:
-            self.bad("too-long", at, f"must have at most {MAX_TEXT} characters, not {len(text)}")
-            return None
-        if required and not text.strip():
-            self.bad("required", at, "must not be empty")
-        return text
-
-    def time(self, value: Mapping[str, object], key: str, *, required: bool) -> int | None:
-        text = self.text(value, key, required=required)
-        if text is None:
-            return None
-        try:
-            return instants.parse(text)
-        except ValueError as exc:
-            self.bad("time", key, str(exc))
-            return None
-
-    def verdict(
-        self,
-        value: Mapping[str, object],
-        key: str,
-        path: str = "",
-        *,
-        required: bool = False,
-        default: int | None = None,
-    ) -> int | None:
-        word = self.choice(value, key, VERDICTS, path, required=required)
-        if word is not None:
-            return VERDICTS.index(word)
-        return default
-
-    def choice(
-        self, value: Mapping[str, object], key: str, allowed: tuple[str, ...], path: str = "", *, required: bool = False
-    ) -> str | None:
-        at = f"{path}.{key}" if path else key
-        if key not in value:
-            if required:
-                self.bad("required", at, f"is required: one of {_words(allowed)}")
-            return None
-        word = value[key]
-        if isinstance(word, str) and word in allowed:
-            return word
-        if word is not None or path or key == "scope":  # null at the top is reported by its key
-            self.bad("choice", at, f"must be one of {_words(allowed)}")
-        return None
-
-    def integer(self, value: object, path: str, low: int, high: int, *, present: bool = True) -> int | None:
-        if not present:
-            self.bad("required", path, "is required")
-        elif isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        elif value is not None or path != "revision":  # null at the top is reported by its key
-            self.bad("number", path, f"must be a whole number from {low} to {high}")
-        return None
-
-
-def _kind(value: object) -> str:
-    """JSON's word for a value's type."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)
-
-
-def _words(items: Any) -> str:
-    *most, last = items
-    return f"{', '.join(most)} or {last}" if most else str(last)

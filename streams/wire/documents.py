@@ -1,12 +1,15 @@
 """The text of policy files to plain JSON values, each with its place; nothing here knows what a document means.
 
-YAML is read by ``yaml12``; JSON here, just as strictly (ruling 18). Reading goes on after a mistake and collects
-every one (ruling 19). Files come from strangers, so size and depth are bounded before anything recurses.
+YAML is read by ``plainyaml`` where it is plain, else by ``yaml12``; JSON here, just as strictly (ruling 18). Reading
+goes on after a mistake and collects every one (ruling 19). Files come from strangers, so size and depth are bounded
+before anything recurses.
 """
 
 import os
 import re
 import stat
+from collections.abc import Callable
+from functools import partial
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -14,11 +17,15 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import orjson
 
-from streams.wire import yaml12
-from streams.wire.yaml12 import MAX_DEPTH
+from streams.wire import plainyaml, yaml12
+from streams.wire.spans import Spans, json_spans
+from streams.wire.yaml12 import MAX_DEPTH, MAX_NODES
 
 MAX_FILE: Final = 16 * 2**20
 """Bytes in a file: a hundred thousand documents of the usual size, and still read at once without harm."""
+
+MAX_DOCUMENT: Final = 4 * 2**20
+"""Characters in one document: over twice what a hundred thousand networks take. A signed one has far fewer."""
 
 SIGNED: Final = ".jws.json"
 TESTS: Final = ".test.yaml"
@@ -43,12 +50,14 @@ class Unreadable(msgspec.Struct, frozen=True):
         line: from 1, or None where the trouble has no place in the text.
         column: in characters from 1, or None.
         message: what is wrong.
+        code: stable and searchable, such as ``duplicate-key``.
     """
 
     file: str
     line: int | None
     column: int | None
     message: str
+    code: str = "unreadable"
 
     def __str__(self) -> str:
         return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None) + (
@@ -66,11 +75,14 @@ class NotJson(ValueError):
     Attributes:
         line: from 1, or None.
         column: from 1, or None.
+        code: stable: ``syntax``, ``too-deep`` or ``duplicate-key``.
     """
 
-    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+    def __init__(
+        self, message: str, line: int | None = None, column: int | None = None, *, code: str = "syntax"
+    ) -> None:
         super().__init__(message)
-        self.line, self.column = line, column
+        self.line, self.column, self.code = line, column, code
 
 
 Placed: TypeAlias = tuple[Any, Place]
@@ -89,7 +101,7 @@ def read_folder(folder: str | Path) -> tuple[list[Placed], list[Unreadable]]:
         FolderUnavailable: no such folder, or no right to list it.
     """
     documents: list[Placed] = []
-    files, problems = _files(folder, signed=False)
+    files, problems = find_files(folder, signed=False)
     for file in files:
         found, wrong = read_file(file)
         documents += found
@@ -104,7 +116,7 @@ def read_signed_folder(folder: str | Path) -> tuple[list[tuple[bytes, Place]], l
         FolderUnavailable: no such folder, or no right to list it.
     """
     documents: list[tuple[bytes, Place]] = []
-    files, problems = _files(folder, signed=True)
+    files, problems = find_files(folder, signed=True)
     for file in files:
         data = read_bytes(file)
         if isinstance(data, Unreadable):
@@ -130,11 +142,16 @@ def read_bytes(path: str | Path) -> bytes | Unreadable:
     except OSError as exc:
         return Unreadable(str(path), None, None, f"cannot be read: {exc.strerror or exc}")
     if len(data) > MAX_FILE:
-        return Unreadable(str(path), None, None, f"is larger than {MAX_FILE // 2**20} MiB")
+        return Unreadable(str(path), None, None, f"is larger than {MAX_FILE // 2**20} MiB", "too-large")
     return data
 
 
-def _files(folder: str | Path, *, signed: bool) -> tuple[list[Path], list[Unreadable]]:
+def find_files(folder: str | Path, *, signed: bool) -> tuple[list[Path], list[Unreadable]]:
+    """The policy files of a folder and its subfolders in the order of their names: signed ones, or all others.
+
+    Raises:
+        FolderUnavailable: no such folder, or no right to list it.
+    """
     files: list[Path] = []
     problems: list[Unreadable] = []
     seen: set[str] = set()  # folders may be linked, even in a circle
@@ -171,20 +188,29 @@ def _wanted(name: str, *, signed: bool) -> bool:
     return name.endswith(_SUFFIXES) and not name.endswith(TESTS)
 
 
-def read(data: bytes, file: str) -> tuple[list[Placed], list[Unreadable]]:
+def read(
+    data: bytes, file: str, spans: list[Callable[[], Spans]] | None = None
+) -> tuple[list[Placed], list[Unreadable]]:
     """The documents in a file's bytes, and everything that keeps others from being read.
 
     UTF-8, with or without a byte order mark. A JSON file holds one document or an array of them, a YAML file one or
     more documents.
+
+    Args:
+        data: the file's bytes.
+        file: its name, whose ending says which of the two it is.
+        spans: if given, takes for each document that is returned a function that gives its spans, in offsets into the
+            text without a byte order mark.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
-        return [], [Unreadable(file, line, None, f"is not UTF-8 (byte 0x{data[exc.start]:02x})")]
-    documents, problems = _read_json(text, file) if file.endswith(".json") else _read_yaml(text, file)
+        return [], [Unreadable(file, line, None, f"is not UTF-8 (byte 0x{data[exc.start]:02x})", "encoding")]
+    read_text = _read_json if file.endswith(".json") else _read_yaml
+    documents, problems = read_text(text, file, spans)
     if not documents and not problems and text.strip() != "[]":
-        problems.append(Unreadable(file, None, None, "holds no document"))
+        problems.append(Unreadable(file, None, None, "holds no document", "no-document"))
     return documents, problems
 
 
@@ -206,6 +232,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER: Final = JSONDecoder(object_pairs_hook=_once)
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_MARKER: Final = re.compile(r"^---(?=\s)", re.MULTILINE)
+_TOO_LONG: Final = f"a document has at most {MAX_DOCUMENT // 2**20} MiB of text, and {MAX_NODES:,} nodes in YAML"
 
 
 def strict_json(data: bytes) -> Any:
@@ -221,7 +249,7 @@ def strict_json(data: bytes) -> Any:
     try:
         return _DECODER.decode(data.decode())
     except _Duplicate as exc:
-        raise NotJson(str(exc)) from None
+        raise NotJson(str(exc), code="duplicate-key") from None
 
 
 def _check_json(data: bytes) -> None:
@@ -230,7 +258,7 @@ def _check_json(data: bytes) -> None:
         value = orjson.loads(data)
     except JSONDecodeError as exc:
         if "depth" in exc.msg or "recursion" in exc.msg:  # orjson's own bound, 1024
-            raise NotJson(f"more than {MAX_DEPTH} containers in one another") from None
+            raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep") from None
         raise NotJson(f"not JSON: {exc.msg}", exc.lineno, exc.colno) from None
     level = [value]
     for _ in range(MAX_DEPTH + 1):
@@ -238,10 +266,10 @@ def _check_json(data: bytes) -> None:
         if not level:
             return
         level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
-    raise NotJson(f"more than {MAX_DEPTH} containers in one another")
+    raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep")
 
 
-def _read_json(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
+def _read_json(text: str, file: str, spans: list[Callable[[], Spans]] | None) -> tuple[list[Placed], list[Unreadable]]:
     documents: list[Placed] = []
     problems: list[Unreadable] = []
     if not text.strip():
@@ -249,29 +277,54 @@ def _read_json(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
     try:
         _check_json(text.encode())
     except NotJson as exc:
-        return [], [Unreadable(file, exc.line, exc.column, str(exc))]
+        return [], [Unreadable(file, exc.line, exc.column, str(exc), exc.code)]
     at = _skip(text, 0)
     array = text[at] == "["
     if array:
         at = _skip(text, at + 1)
     line, counted = 1, 0
     while at < len(text) and text[at] != "]":
-        line, counted = line + text.count("\n", counted, at), at
+        line, counted, begin = line + text.count("\n", counted, at), at, at
         try:
             value, at = _DECODER.raw_decode(text, at)
         except _Duplicate as exc:
-            problems.append(Unreadable(file, line, None, str(exc)))
+            problems.append(Unreadable(file, line, None, str(exc), "duplicate-key"))
             break  # where the next document begins is not known
-        documents.append((value, Place(file, line)))
+        if at - begin > MAX_DOCUMENT:
+            problems.append(Unreadable(file, line, None, _TOO_LONG, "too-large"))
+        else:
+            documents.append((value, Place(file, line)))
+            if spans is not None:
+                spans.append(partial(_json_spans, text, begin))
         at = _skip(text, at)
         if array and text[at] == ",":
             at = _skip(text, at + 1)
     return documents, problems
 
 
-def _read_yaml(text: str, file: str) -> tuple[list[Placed], list[Unreadable]]:
-    documents, faults = yaml12.load(text)
+def _json_spans(text: str, begin: int) -> Spans:
+    return json_spans(text, begin)[0]
+
+
+def _read_yaml(text: str, file: str, spans: list[Callable[[], Spans]] | None) -> tuple[list[Placed], list[Unreadable]]:
+    begin = 0
+    for mark in [*(match.start() for match in _MARKER.finditer(text)), len(text)]:
+        # Before the parser, which is slow, sees any of it. Nodes are parted by commas and line ends.
+        parts = text.count(",", begin, mark) + text.count("\n", begin, mark)
+        if mark - begin > MAX_DOCUMENT or parts > 2 * MAX_NODES:
+            return [], [Unreadable(file, text.count("\n", 0, begin) + 1, None, _TOO_LONG, "too-large")]
+        begin = mark
+    found: list[Spans] | None = None if spans is None else []
+    documents, faults = plainyaml.load(text, found), list[yaml12.Fault]()
+    if documents is None:
+        documents, faults = yaml12.load(text, found)
+    if spans is not None and found is not None:
+        spans += [partial(_same, each) for each in found]
     return [(value, Place(file, line)) for value, line in documents], [Unreadable(file, *fault) for fault in faults]
+
+
+def _same(spans: Spans) -> Spans:
+    return spans
 
 
 def _skip(text: str, at: int) -> int:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from streams.wire import yaml12
 from streams.wire.documents import (
+    MAX_DOCUMENT,
     MAX_FILE,
     FolderUnavailable,
     NotJson,
@@ -181,6 +183,56 @@ def test_a_billion_laughs_are_refused_before_they_are_laughed() -> None:
 def test_deep_yaml_is_a_clear_error(text: str) -> None:
     (problem,) = problems(text)
     assert "more than 64 containers in one another" in problem
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("a: |\n" + f"  {'x' * 99}\n" * 45_000, "p.yaml"),
+        ("ok: 1\n---\n" + "- 0.0.0.0/0\n" * 1_000_000, "p.yaml"),
+        ("[" + "1," * 1_000_000 + "]", "p.yaml"),
+        (json.dumps({"a": "x" * MAX_DOCUMENT}), "p.json"),
+        (json.dumps([{"a": 1}, {"a": "x" * MAX_DOCUMENT}]), "p.json"),
+    ],
+    ids=["text", "networks", "flow", "json", "json array"],
+)
+def test_a_document_that_is_too_large_is_refused_before_it_is_parsed(text: str, file: str) -> None:
+    _, (problem,) = read(text.encode(), file)
+    assert problem.code == "too-large"
+    assert problem.line == (2 if text.startswith("ok") else 1)
+
+
+def test_a_yaml_document_has_so_many_nodes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml12, "MAX_NODES", 5)
+    assert values("[1, 2, 3, 4]\n---\n[1, 2, 3, 4]\n") == [[1, 2, 3, 4]] * 2
+    assert problems("[1, 2, 3, 4, 5]\n") == ["p.yaml:1:14: a document has at most 5 nodes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "code"),
+    [
+        ("a: 1\na: 2\n", "p.yaml", "duplicate-key"),
+        ("<<: {a: 1}\n", "p.yaml", "merge-key"),
+        ("a: !x 1\n", "p.yaml", "tag"),
+        ("1: a\n", "p.yaml", "key-type"),
+        ("a: *x\n", "p.yaml", "alias"),
+        ("%YAML 1.1\n---\na: 1\n", "p.yaml", "yaml-version"),
+        ("a: .inf\n", "p.yaml", "number-format"),
+        ('a: "\\ud800"\n', "p.yaml", "surrogate"),
+        ("a: [\n", "p.yaml", "syntax"),
+        ("a: \0\n", "p.yaml", "syntax"),
+        ("[" * 70, "p.yaml", "too-deep"),
+        ("[" * 70 + "]" * 70, "p.json", "too-deep"),
+        ("[" * 2000 + "]" * 2000, "p.json", "too-deep"),
+        ('{"a": 1, "a": 1}', "p.json", "duplicate-key"),
+        ("{", "p.json", "syntax"),
+        ("", "p.json", "no-document"),
+    ],
+)
+def test_what_keeps_a_file_from_being_read_has_a_code(text: str, file: str, code: str) -> None:
+    _, wrong = read(text.encode(), file)
+    assert [problem.code for problem in wrong] == [code]
 
 
 @pytest.mark.parametrize(
