@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, get_args
 
 from streams.core import charter
+from streams.core.characters import SAYS_SOMETHING
 from streams.core.conditions import FIELDS, TERRITORIES
 from streams.core.facts import CONNECTIONS, CONTINENTS
 from streams.core.policy import LANGUAGE, MAX_NAME, MAX_REVISION, MAX_TEXT, ROLES, STAGES, VERDICTS, Mode
@@ -33,8 +34,7 @@ _TIME: Final[Schema] = {
     "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
 }
 _NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
-_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT}
-_SAID: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": "\\S"}
+_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": SAYS_SOMETHING}
 
 _VALUES: Final[dict[str, Schema]] = {
     "country": {
@@ -104,8 +104,8 @@ def _service() -> Schema:
             "unknown": admit,
             "not_before": _ref("time"),
             "not_after": {**_ref("time"), "description": "7 to 366 days after not_before."},
-            "ground": _SAID,
-            "reference": _SAID,
+            "ground": _TEXT,
+            "reference": _TEXT,
         },
     }
     about = "A document of the service for all meetings: public, signed by two approvers, for a time (charter C2-C5)."

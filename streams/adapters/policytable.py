@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 from rocksdict import Options, Rdict, WriteBatch
 
-FORMAT: Final = 1
+from streams import __version__
+
+FORMAT: Final = 2
 """Of a row. A table in another format is built again."""
 _META: Final = b"meta"
 _UNFINISHED: Final = b""
@@ -28,7 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         offset: of the record.
         appended_at: the log's append time, ms.
         status: the status event said of it, as sent.
-        document: the document as JSON; None when the record was rejected or repeated another.
+        document: the document as ``wire.stored`` writes it; None when the record was rejected or repeated another.
         content: see ``streams.core.index.Revision``.
         holder: who signed.
         on_behalf: signed on the owner's behalf.
@@ -54,6 +56,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         trust: the digest of the trust set: a key that was revoked, or an account's first own key, changes verdicts.
         contest: the deployment's own way to contest (ruling 39).
         key_age: whether keys had to be announced for a day (ruling 32); not in the sandbox.
+        engine: the version that checked documents and wrote them down: another one may take other documents.
         format: of a row.
     """
 
@@ -62,6 +65,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     trust: str
     contest: str | None
     key_age: bool = True
+    engine: str = __version__
     format: int = FORMAT
 
 

@@ -12,6 +12,8 @@ far a worker has got is said by each (``streams.agents.progress``).
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,8 +26,8 @@ from streams.adapters.policytable import PolicyTable, Row
 from streams.core import status
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision
-from streams.core.policy import Invalid, Problem, parse
-from streams.wire import jws, signed
+from streams.core.policy import Document, Problem
+from streams.wire import signed, stored
 from streams.wire.announced import Announced
 from streams.wire.signed import Record, Rejected, Repeat
 from streams.wire.trust import TrustSet
@@ -35,8 +37,9 @@ LOG_APPEND_TIME: Final = 1
 """Kafka's timestamp type of a record stamped by the broker."""
 _SERVICE: Final = b"service/"
 """How the keys of service documents begin; one under another key is refused whoever signed it."""
-_SLICE: Final = 100
-"""Records judged in one go: some 30 ms, for which joins wait."""
+_SLICE_SECONDS: Final = 0.03
+"""How long records are judged in one go, for which joins wait: a hundred and more of the usual ones, one with 60,000
+networks."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +100,7 @@ class PolicyFollower:
         self._accepted: list[Revision] = []
 
     def warm(self) -> int | None:
-        """Fill the index from the table, verifying nothing twice. Blocks: about 0.1 ms a document.
+        """Fill the index from the table, verifying and checking nothing twice. Blocks: about 10 µs a document.
 
         Returns:
             The offset to read on from: the last one known, so that ``handle`` can see that it is the same log. None
@@ -106,14 +109,15 @@ class PolicyFollower:
         Raises:
             TableDamaged: see there; the index must not be used.
         """
+        decode = stored.decoder(self._vocabulary)
         try:
             for row in self.table.rows():
                 if row.document is not None:
-                    revision = _revision(row, self._vocabulary)
+                    revision = _revision(row, decode(row.document))
                     self.index.put(revision)
                     self._accepted.append(revision)
                 self.offset, self.appended_at = row.offset, row.appended_at
-        except (msgspec.MsgspecError, Invalid, ValueError) as exc:
+        except (msgspec.MsgspecError, ValueError) as exc:
             raise TableDamaged(str(exc)) from exc
         self._report()
         return None if self.offset < 0 else self.offset
@@ -126,8 +130,11 @@ class PolicyFollower:
             records = records[1:]
         if self._announced is not None and any((record.key or b"").startswith(_SERVICE) for record in records):
             await self._announcements_read.wait()
-        for start in range(0, len(records), _SLICE):
-            rows = [self._judge(record) for record in records[start : start + _SLICE]]
+        waiting = deque(records)
+        while waiting:
+            rows, until = [], time.monotonic() + _SLICE_SECONDS
+            while waiting and time.monotonic() < until:
+                rows.append(self._judge(waiting.popleft()))
             for row in rows:
                 if self.table.status(row.offset) not in (None, row.status):
                     self.changed[row.offset] = row.status
@@ -167,7 +174,7 @@ class PolicyFollower:
             offset=offset,
             appended_at=at,
             status=said_accepted,
-            document=jws.payload_of(record.value or b""),
+            document=stored.encode(revision.document),
             content=revision.content,
             holder=revision.holder,
             on_behalf=revision.on_behalf,
@@ -190,9 +197,9 @@ class PolicyFollower:
         )
 
 
-def _revision(row: Row, vocabulary: Vocabulary) -> Revision:
+def _revision(row: Row, document: Document) -> Revision:
     return Revision(
-        document=parse(msgspec.json.decode(row.document or b""), vocabulary),
+        document=document,
         content=row.content,
         holder=row.holder,
         on_behalf=row.on_behalf,

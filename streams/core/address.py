@@ -10,6 +10,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton  # pure functions; no
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 §2.5.5.2
 _NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96, RFC 6052 §2.1
 _SIX_TO_FOUR = b"\x20\x02"  # 2002::/16, RFC 3056 §2
+_LENGTHS = {str(length): length for length in range(129)}  # every prefix length as it has to be written
 
 
 class BadAddress(ValueError):
@@ -68,14 +69,10 @@ def parse_network(cidr: str) -> tuple[bytes, bytes]:
     """
     base, slash, digits = cidr.partition("/")
     first = parse_literal(base)
-    if not slash:
-        raise BadAddress(f"a bare address; a block needs a prefix length, such as /{len(first) * 8}")
-    if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and digits != "0"):
-        raise BadAddress("the prefix length must be a decimal number")
     width = len(first) * 8
-    if len(digits) > 3 or int(digits) > width:
-        raise BadAddress(f"the prefix length must be at most {width}")
-    length = int(digits)
+    length = _LENGTHS.get(digits, -1)
+    if not 0 <= length <= width:
+        raise BadAddress(_no_length(slash, digits, width))
     number, host_bits = int.from_bytes(first), (1 << (width - length)) - 1
     if number & host_bits:
         clean = text((number & ~host_bits).to_bytes(len(first)))
@@ -84,3 +81,12 @@ def parse_network(cidr: str) -> tuple[bytes, bytes]:
     if first.startswith(_MAPPED) and length >= 96:
         return first[12:], last[12:]
     return first, last
+
+
+def _no_length(slash: str, digits: str, width: int) -> str:
+    """What is wrong with a prefix length."""
+    if not slash:
+        return f"a bare address; a block needs a prefix length, such as /{width}"
+    if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and digits != "0"):
+        return "the prefix length must be a decimal number"
+    return f"the prefix length must be at most {width}"

@@ -2,14 +2,16 @@
 
 A test is a function of a subject (who joins) and facts (where from) that returns True when every possible value
 satisfies the condition, False when none does and None (open) otherwise. What a test needs of the vocabulary is worked
-out here, once, so that a decision never enumerates possible values.
+out here, once, so that a decision never enumerates possible values: when the condition is first asked, since of a
+hundred thousand accounts' documents a worker asks few. Lists of networks are worked out at once: they may be long, and
+no join should wait for one.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final, Literal, Protocol, TypeAlias
-
-import msgspec
 
 from streams.core import address
 from streams.core.facts import ANY_CONNECTION, CONTINENTS, Facts, Vocabulary, connection_bits
@@ -19,6 +21,8 @@ FIELDS: Final[tuple[Field, ...]] = (
     "country", "subdivision", "continent", "asn", "network", "connection", "role", "stage",
 )  # fmt: skip
 TERRITORIES: Final = ("country", "subdivision", "continent")
+SHARED: Final = 32
+"""Values in the longest list that documents share: what is kept for whoever says the same next has to stay small."""
 Truth: TypeAlias = bool | None
 
 
@@ -37,20 +41,36 @@ class Subject(Protocol):
 Test: TypeAlias = Callable[[Subject, Facts], Truth]
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition:
     """One field of a ``when``.
 
     Attributes:
         field: what is looked at.
         values: as the document wrote them.
         negated: ``{"not": [...]}``.
-        test: the compiled form.
+        test: the compiled form; asked for the first time, it is worked out.
     """
 
-    field: Field
-    values: tuple[str | int, ...]
-    negated: bool
+    __slots__ = ("_vocabulary", "field", "negated", "test", "values")
     test: Test
+
+    def __init__(self, field: Field, values: tuple[str | int, ...], negated: bool, vocabulary: Vocabulary) -> None:
+        self.field: Field = field
+        self.values = values
+        self.negated = negated
+        self._vocabulary = vocabulary
+
+    def __getattr__(self, name: str) -> Test:
+        """The test, compiled; Python comes here only while the attribute is not set."""
+        if name != "test":
+            raise AttributeError(name, name=name, obj=self)
+        return self.compile()
+
+    def compile(self) -> Test:
+        """Work the test out now."""
+        test = _COMPILERS[self.field](self.values, self._vocabulary)
+        self.test = _negate(test) if self.negated else test
+        return self.test
 
     @property
     def names_territory(self) -> bool:
@@ -59,9 +79,20 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def compile_condition(field: Field, values: tuple[str | int, ...], negated: bool, vocabulary: Vocabulary) -> Condition:
-    """Compile one condition whose values have been checked (``streams.core.policy``)."""
-    test = _COMPILERS[field](values, vocabulary)
-    return Condition(field, values, negated, _negate(test) if negated else test)
+    """The condition of values that have been checked. Documents that say the same in a short list share one."""
+    make = _shared if len(values) <= SHARED else _made
+    return make(field, values, negated, vocabulary)
+
+
+def _made(field: Field, values: tuple[str | int, ...], negated: bool, vocabulary: Vocabulary) -> Condition:
+    condition = Condition(field, values, negated, vocabulary)
+    if field == "network":
+        condition.compile()
+    return condition
+
+
+_shared: Final = lru_cache(maxsize=4096)(_made)
+"""Accounts say much the same. What they share is kept once, and is in the processor's caches when it is asked."""
 
 
 def _negate(test: Test) -> Test:
@@ -73,45 +104,45 @@ def _negate(test: Test) -> Test:
 
 
 def _truth(possible: frozenset[str], named: frozenset[str]) -> Truth:
-    """Rule 3 over a set of possible values; an empty set has the one value that no list can name."""
-    if not possible or possible.isdisjoint(named):
-        return False
+    """Rule 3 over possible values of which one at least is named."""
     return True if possible <= named else None
 
 
 def _country(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
     named = frozenset(map(str, values))
-    by_continent = {k: _truth(vocabulary.countries_of(k), named) for k in (*CONTINENTS, None)}
+    touched = {vocabulary.continent_of.get(country) for country in named}
+    by_continent = {k: _truth(vocabulary.countries_of(k), named) for k in {None, *touched}}  # all others: False
 
     def test(_: Subject, facts: Facts) -> Truth:
         if (country := facts.country) is not None:
             return country in named
-        return by_continent[facts.continent]
+        return by_continent.get(facts.continent, False)
 
     return test
 
 
 def _subdivision(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
     named = frozenset(map(str, values))
-    touched = {code[:2] for code in named}
-    of_country = {c: _truth(vocabulary.subdivisions_of(c), named) for c in touched}  # all others: False
+    touching = {code[:2] for code in named}
+    of_country = {c: _truth(vocabulary.subdivisions_of(c), named) for c in touching}  # all others: False
 
     def over(continent: str | None) -> Truth:
         # Whichever country it may be: true only if true of each, false only if false of each.
         possible = vocabulary.countries_of(continent)
-        truths = {of_country[c] for c in touched & possible}
-        if not possible <= touched:
+        truths = {of_country[c] for c in of_country.keys() & possible}
+        if not possible <= of_country.keys():
             truths.add(False)
         return truths.pop() if len(truths) == 1 else None
 
-    by_continent = {k: over(k) for k in (*CONTINENTS, None)}
+    touched = {vocabulary.continent_of.get(country) for country in of_country}
+    by_continent = {k: over(k) for k in {None, *touched}}  # all others: False
 
     def test(_: Subject, facts: Facts) -> Truth:
         if (subdivision := facts.subdivision) is not None:
             return subdivision in named
         if (country := facts.country) is not None:
             return of_country.get(country, False)
-        return by_continent[facts.continent]
+        return by_continent.get(facts.continent, False)
 
     return test
 
@@ -179,7 +210,9 @@ def _merge(blocks: Iterable[tuple[bytes, bytes]]) -> tuple[list[bytes], list[byt
     starts: list[bytes] = []
     ends: list[bytes] = []
     # The widest block first among those with one start, so that the others fall inside it.
-    for first, last in sorted(blocks, key=lambda block: (block[0], bytes(255 - b for b in block[1]))):
+    ordered = sorted(blocks, key=itemgetter(1), reverse=True)
+    ordered.sort(key=itemgetter(0))
+    for first, last in ordered:
         if not ends or first > ends[-1]:
             starts.append(first)
             ends.append(last)

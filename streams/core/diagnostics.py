@@ -164,8 +164,8 @@ LANGUAGE: Final[dict[str, Entry]] = {
     "required": Entry(
         "error",
         "Every document has scope, its ids, name, revision and default; a rule has id and then; a service document "
-        "also class, ground, reference, not_before and not_after.",
-        "add the field",
+        "also class, ground, reference, not_before and not_after. A text that is there has something to be seen in it.",
+        "add the field, or leave an empty text out where none is required",
         "scope: account\nname: licensing",
     ),
     "name": Entry(

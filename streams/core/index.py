@@ -163,7 +163,10 @@ class Index:
 
     @property
     def digest(self) -> str:
-        """Names the set of accepted revisions, 32 hex digits; equal on all workers that accepted the same ones.
+        """Names the set of accepted revisions, 32 hex digits; equal on all workers that accepted the same ones alike.
+
+        By whom a document is signed counts, and whether on the owner's behalf: verdicts and what is said of them rest
+        on it, and two workers may judge one record by two trust sets.
 
         The sum of the revisions' fingerprints modulo 2^128: the order in which they came does not matter.
         """
@@ -186,8 +189,10 @@ class Index:
 
 def _fingerprint(revision: Revision) -> bytes:
     document = revision.document
-    named = f"{document.path} {document.revision} ".encode()  # a path has no space: percent-encoded
-    return blake2b(named + revision.content, digest_size=16).digest()
+    holder = "" if revision.holder is None else f"by {revision.holder}"
+    # a path has no space, being percent-encoded; a holder may have one, so its length goes before
+    named = f"{document.path} {document.revision} {revision.on_behalf:d} {len(holder)} {holder}"
+    return blake2b(named.encode() + revision.content, digest_size=16).digest()
 
 
 def _with(slots: Sequence[Slot], slot: Slot) -> tuple[Slot, ...]:

@@ -14,13 +14,16 @@ _RFC3339: Final = re.compile(
 )
 DAY: Final = 86_400_000
 """Milliseconds in a day."""
+_FIRST: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+_LAST: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
 
 
 def parse(text: str) -> int:
     """Milliseconds since the epoch of an RFC 3339 time, rounded up.
 
     Raises:
-        ValueError: another format, no offset, or no such instant. A leap second counts as the second after it.
+        ValueError: another format, no offset, or no such instant, or one that ``render`` could not say: in UTC and
+            rounded up it is not within the years 1 to 9999. A leap second counts as the second after it.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -40,6 +43,8 @@ def parse(text: str) -> int:
     if fraction := match[7]:
         whole, rest = int(fraction[:3].ljust(3, "0")), fraction[3:]
         milliseconds += whole + (1 if rest.strip("0") else 0)
+    if not _FIRST <= milliseconds <= _LAST:
+        raise ValueError("no such time in UTC: it has no year from 1 to 9999")
     return milliseconds
 
 
@@ -49,6 +54,10 @@ def _second(seconds: int) -> str:
 
 
 def render(milliseconds: int) -> str:
-    """The RFC 3339 text of an instant, in UTC with three digits: ``2026-11-21T09:30:00.123Z``."""
+    """The RFC 3339 text of an instant, in UTC with three digits: ``2026-11-21T09:30:00.123Z``.
+
+    Raises:
+        ValueError: an instant outside the years 1 to 9999; ``parse`` returns none.
+    """
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"

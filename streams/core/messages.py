@@ -3,7 +3,8 @@
 A message is a whole sentence with named parameters, so that a translation may order its words as it likes. A receipt
 names its messages and gives the parameters once, so whoever shows it can put it into a language that the engine was
 not set to, or does not have (``schemas/messages.json`` is this table). Parameters are values or their author's words
-and are never translated; a sentence that repeats an author's words puts them in quotation marks.
+and are never translated. A sentence that repeats an author's words puts them in quotation marks; only how to contest
+stands without, at a text's very end, where it is not taken for more than it is.
 
 Another language is another column here: the same ids, the same parameters in each.
 """
@@ -33,7 +34,7 @@ CATALOGUE: Final[Mapping[Language, Mapping[str, str]]] = {
         "signed.holder": "It is signed by {holder}.",
         "signed.on-behalf": "It is signed by {holder} on the owner's behalf.",
         "ground": "Ground: “{ground}”.",
-        "reference": "Reference: {reference}.",
+        "reference": "Reference: “{reference}”.",
         "contest": "To contest this, quote decision {decision}: {contest}",
         "contest.none": "No way to contest this was given. It is decision {decision}.",
     },
@@ -56,7 +57,7 @@ CATALOGUE: Final[Mapping[Language, Mapping[str, str]]] = {
         "signed.holder": "Sie ist signiert von {holder}.",
         "signed.on-behalf": "Sie ist signiert von {holder}, stellvertretend für das Konto.",
         "ground": "Grundlage: „{ground}“.",
-        "reference": "Fundstelle: {reference}.",
+        "reference": "Fundstelle: „{reference}“.",
         "contest": "Um zu widersprechen, nennen Sie die Entscheidung {decision}: {contest}",
         "contest.none": "Wie sich widersprechen lässt, ist nicht angegeben. Es ist die Entscheidung {decision}.",
     },

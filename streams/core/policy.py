@@ -149,12 +149,21 @@ def parse(value: object, vocabulary: Vocabulary) -> Document:
     return document
 
 
+_WORDS: Final = {"connection": frozenset(CONNECTIONS), "role": frozenset(ROLES), "stage": frozenset(STAGES)}
+
+
 class _Reader(Fields):
     """Walks one document and collects problems; a method returns None (or a harmless value) where it noted one."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.known: dict[str, frozenset[str]] = {
+            "country": vocabulary.countries,
+            "subdivision": vocabulary.subdivisions,
+            "continent": CONTINENTS,
+            **_WORDS,
+        }
         self.checks: dict[str, Callable[[object, str], None]] = {
             "country": self.one_of(vocabulary.countries, "an ISO 3166-1 alpha-2 country code"),
             "subdivision": self.one_of(vocabulary.subdivisions, "an ISO 3166-2 subdivision code"),
@@ -323,12 +332,19 @@ class _Reader(Fields):
             self.bad("too-many", path, f"a list has at most {MAX_VALUES:,} values, not {len(value):,}")
             return None
         before = len(self.problems)
+        if self.fine(field, value):
+            return compile_condition(field, tuple(value), negated, self.vocabulary)
         check = self.checks[field]
         for i, item in enumerate(value):
             check(item, f"{path}[{i}]")
         if len(self.problems) > before:
             return None
         return compile_condition(field, tuple(value), negated, self.vocabulary)
+
+    def fine(self, field: str, values: list[object]) -> bool:
+        """Whether a list holds nothing but known codes: nearly always, and quicker asked of all than of each."""
+        known = self.known.get(field)
+        return known is not None and all(type(value) is str for value in values) and known.issuperset(values)
 
     def one_of(self, known: Container[str], what: str) -> Callable[[object, str], None]:
         def check(value: object, path: str) -> None:

@@ -9,8 +9,12 @@ document and nothing of the person: it is worked out from the document, the stag
 same wherever the person was. That leaves out the rule's id and its note, which their author may name after a place,
 and whether a rule, the default or missing knowledge decided. What the document says of itself it does tell, its path,
 ground and reference, since a host who cannot be told the ground cannot contest it.
+
+An id, a note and whatever else somebody wrote may hold any characters. As parameters they are made fit to stand
+between quotation marks, so that none of them can pass for a sentence of the engine's, in whatever language it is put.
 """
 
+from streams.core.characters import in_quotation_marks
 from streams.core.events import Copies, OutcomeName, Receipt
 from streams.core.index import Revision
 from streams.core.messages import Language, render
@@ -43,9 +47,9 @@ def receipt(
     about = _about(revision, contest, parameters)
     why: tuple[str, ...] = (f"by.{outcome}",)
     if rule is not None:
-        parameters["rule"] = rule.id
+        parameters["rule"] = in_quotation_marks(rule.id)
         if rule.note:
-            parameters["note"] = rule.note
+            parameters["note"] = in_quotation_marks(rule.note)
             why = (*why, "note")
     done = "refused" if stage == "lobby" else "removed"
     copies = Copies((f"person.{done}", *why, *about), (f"host.{done}", *about))
@@ -71,14 +75,14 @@ def _about(revision: Revision, contest: str | None, parameters: dict[str, str]) 
         messages.append("signed.none")
     else:
         messages.append("signed.on-behalf" if revision.on_behalf else "signed.holder")
-        parameters["holder"] = revision.holder
+        parameters["holder"] = in_quotation_marks(revision.holder)
     if document.ground:
-        parameters["ground"] = document.ground
+        parameters["ground"] = in_quotation_marks(document.ground)
         messages.append("ground")
     if document.reference:
-        parameters["reference"] = document.reference
+        parameters["reference"] = in_quotation_marks(document.reference)
         messages.append("reference")
     if contest:
-        parameters["contest"] = contest
+        parameters["contest"] = in_quotation_marks(contest)
     messages.append("contest" if contest else "contest.none")
     return messages

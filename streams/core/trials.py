@@ -3,13 +3,20 @@
 What may live here: the document of a trial, counting, and what of the counts is published (ruling 34). A sweep keeps
 a ``Tally`` for each document it tries and adds every session that the document reaches. An owner's own document is
 told exactly. Of a service document, and of one signed on an owner's behalf, nobody may learn how many fewer than ten
-there are somewhere:
+there are somewhere, nor whether there is anybody:
 
-- a count below ``FEWEST`` is null, and zero is such a count;
-- the three verdicts add up to the sessions, so where one is untold ``admit`` is untold too, or the difference would
-  tell it;
-- where all that is untold is still below ``FEWEST``, nearly all are flagged or removed. Null would hide just this, so
-  ``alert``, or where that is untold ``remove``, is told as so many less that ``FEWEST`` are left untold.
+- all that is told is worked out from four counts that have no session in common: flagged or removed, and either so
+  already or not. Each is told as the tens in it, and where there are none as null; so one number less another leaves
+  tens too, and never a count that somebody would rather not tell;
+- ``admit`` is never told: the sessions less all verdicts would say what the tens leave out;
+- where the tens leave out fewer than ten sessions, that would say how few are admitted and how few are missing from
+  each count. The greatest count is then told as ten less.
+
+``sessions`` is exact from ten on: it is what the worker has, whatever the document says.
+
+Tens also blunt what somebody learns who tries two documents that differ by one territory, and takes one answer from
+the other: a step of ten where a few people are, or none. They don't prevent it for one who may try
+often; but each trial is signed, and stays on the policy log for ever.
 
 Whoever reads a trial reads spans: how many there are at least and at most.
 """
@@ -23,7 +30,7 @@ import msgspec
 from streams.core import instants
 from streams.core.charter import ADMIT, ALERT, REMOVE, SHORTEST_WINDOW
 from streams.core.index import Revision
-from streams.core.policy import MAX_NAME
+from streams.core.policy import MAX_NAME, Document
 from streams.core.status import Trial
 
 FEWEST: Final = 10
@@ -92,7 +99,9 @@ class Tally:
         """What may be told of a document on which this was counted."""
         document, sessions = revision.document, sum(self._verdicts)
         admit, alert, remove = self._verdicts
-        exact = Trial(
+        if document.scope == "service" or revision.on_behalf:
+            return self._blunted(document, sessions)
+        return Trial(
             path=document.path,
             revision=document.revision,
             sessions=sessions,
@@ -103,38 +112,29 @@ class Tally:
             would_remove=self._would_remove,
             meetings=len(self._meetings),
         )
-        guarded = document.scope == "service" or revision.on_behalf
-        return _withheld(exact, self._verdicts) if guarded else exact
+
+    def _blunted(self, document: Document, sessions: int) -> Trial:
+        _, alert, remove = self._verdicts
+        counts = (self._would_alert, alert - self._would_alert, self._would_remove, remove - self._would_remove)
+        told = [_tens(count) for count in counts]
+        if sessions >= FEWEST > sessions - sum(told):
+            told[told.index(max(told))] -= FEWEST
+        would_alert, alert_already, would_remove, removed_already = told
+        return Trial(
+            path=document.path,
+            revision=document.revision,
+            sessions=sessions if sessions >= FEWEST else None,
+            admit=None,
+            alert=would_alert + alert_already or None,
+            remove=would_remove + removed_already or None,
+            would_alert=would_alert or None,
+            would_remove=would_remove or None,
+            meetings=min(_tens(len(self._meetings)), would_remove) or None,
+        )
 
 
-def _withheld(exact: Trial, verdicts: list[int]) -> Trial:
-    sessions = sum(verdicts)
-    told = [_enough(count) for count in verdicts]
-    if None in told:
-        told[ADMIT] = None
-        if _untold(verdicts, told) < FEWEST:
-            last = REMOVE if told[ALERT] is None else ALERT
-            told[last] = _enough(verdicts[last] + _untold(verdicts, told) - FEWEST)
-    would_remove = None if told[REMOVE] is None else _enough(min(exact.would_remove or 0, told[REMOVE]))
-    return Trial(
-        path=exact.path,
-        revision=exact.revision,
-        sessions=_enough(sessions),
-        admit=told[ADMIT],
-        alert=told[ALERT],
-        remove=told[REMOVE],
-        would_alert=None if told[ALERT] is None else _enough(min(exact.would_alert or 0, told[ALERT])),
-        would_remove=would_remove,
-        meetings=None if would_remove is None else _enough(min(exact.meetings or 0, would_remove)),
-    )
-
-
-def _untold(verdicts: list[int], told: list[int | None]) -> int:
-    return sum(count for count, said in zip(verdicts, told, strict=True) if said is None)
-
-
-def _enough(count: int) -> int | None:
-    return count if count >= FEWEST else None
+def _tens(count: int) -> int:
+    return count - count % FEWEST
 
 
 # -- what a reader may take from it ------------------------------------------------------------------------------
@@ -162,28 +162,29 @@ def reached(trial: Trial) -> Span:
 
 def removed(trial: Trial) -> Span:
     """How many sessions a tried document would remove."""
-    if trial.would_remove is None:
-        sessions = reached(trial).most  # from twice FEWEST on, null is below FEWEST: else remove would be told
-        return Span(0, sessions if sessions < 2 * FEWEST else FEWEST - 1)
-    return _lessened(trial, trial.would_remove, trial.sessions)
+    return _span(trial, trial.would_remove)
 
 
 def alerted(trial: Trial) -> Span:
     """How many sessions a tried document would flag."""
-    if trial.would_alert is None:
-        return Span(0, min(reached(trial).most, 2 * FEWEST - 1))
-    return _lessened(trial, trial.would_alert, (trial.sessions or 0) - (trial.remove or 0))
+    return _span(trial, trial.would_alert)
 
 
 def meetings(trial: Trial) -> Span:
     """In how many meetings it would remove."""
-    most = removed(trial).most
-    if trial.meetings is None:
-        return Span(0, most if trial.would_remove is None else FEWEST - 1)
-    return Span(trial.meetings, most if trial.meetings == trial.would_remove else trial.meetings)
+    span, most = _span(trial, trial.meetings), removed(trial).most
+    less = trial.meetings == trial.would_remove  # told as no more than that, so perhaps as less than it is
+    return Span(span.least, most if less else min(most, span.least + (FEWEST - 1 if _blunt(trial) else 0)))
 
 
-def _lessened(trial: Trial, told: int, others: int | None) -> Span:
-    """A count that was told as less than it is where it leaves just ``FEWEST`` of the others untold."""
-    less = trial.admit is None and others == told + FEWEST
-    return Span(told, told + FEWEST if less else told)
+def _blunt(trial: Trial) -> bool:
+    return trial.admit is None
+
+
+def _span(trial: Trial, told: int | None) -> Span:
+    least = told or 0
+    if not _blunt(trial):
+        return Span(least, least)
+    left_out = reached(trial).most - (trial.alert or 0) - (trial.remove or 0)
+    more = 2 * FEWEST - 1 if left_out < 2 * FEWEST else FEWEST - 1  # ten of a count may be among those left out
+    return Span(least, least + min(more, left_out))

@@ -231,6 +231,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER: Final = JSONDecoder(object_pairs_hook=_once)
+_CONTAINERS: Final = (dict, list)
+_KEY: Final = re.compile(rb'"[ \t\n\r]*:')
+"""Matches once a key, and inside strings perhaps too: as many matches as keys in the value, so no key stands twice."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _MARKER: Final = re.compile(r"^---(?=\s)", re.MULTILINE)
 _TOO_LONG: Final = f"a document has at most {MAX_DOCUMENT // 2**20} MiB of text, and {MAX_NODES:,} nodes in YAML"
@@ -245,27 +248,42 @@ def strict_json(data: bytes) -> Any:
     Raises:
         NotJson: any of these.
     """
-    _check_json(data)
+    value, keys = _check_json(data)
+    if keys == len(_KEY.findall(data)):
+        return value
     try:
         return _DECODER.decode(data.decode())
     except _Duplicate as exc:
         raise NotJson(str(exc), code="duplicate-key") from None
 
 
-def _check_json(data: bytes) -> None:
-    """What orjson refuses, and depth, before anything that recurses sees the text. Raises NotJson."""
+def _check_json(data: bytes) -> tuple[Any, int]:
+    """What orjson refuses, and depth, before anything that recurses sees the text.
+
+    Returns:
+        The value, and how many keys its objects have between them.
+
+    Raises:
+        NotJson: see ``strict_json``, but for duplicate keys: the last one counts.
+    """
     try:
         value = orjson.loads(data)
     except JSONDecodeError as exc:
         if "depth" in exc.msg or "recursion" in exc.msg:  # orjson's own bound, 1024
             raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep") from None
         raise NotJson(f"not JSON: {exc.msg}", exc.lineno, exc.colno) from None
-    level = [value]
+    level, keys = [value], 0
     for _ in range(MAX_DEPTH + 1):
-        level = [item for item in level if isinstance(item, dict | list)]
-        if not level:
-            return
-        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        outer = [item for item in level if isinstance(item, _CONTAINERS)]
+        if not outer:
+            return value, keys
+        level = []
+        for item in outer:
+            if isinstance(item, dict):
+                keys += len(item)
+                level += item.values()
+            else:
+                level += item
     raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep")
 
 

@@ -9,11 +9,11 @@ An index is read here, never written: what ``accept`` returns is put there by th
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+import orjson
 
 from streams.core import charter, instants
 from streams.core.facts import Vocabulary
@@ -80,7 +80,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def content_of(value: Any) -> bytes:
     """Identifies a document's content, however it was written or signed: 32 bytes over its canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def accept(

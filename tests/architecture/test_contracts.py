@@ -15,8 +15,19 @@ CORE = sorted((ROOT / "streams" / "core").glob("**/*.py"))
 
 # Values and functions over them. Whatever the world knows comes in as an argument.
 ALLOWED = {
-    *("bisect", "collections", "datetime", "functools", "hashlib", "re", "typing", "urllib.parse", "__future__"),
-    *("msgspec", "streams.core"),
+    *(
+        "bisect",
+        "collections",
+        "datetime",
+        "functools",
+        "hashlib",
+        "operator",
+        "re",
+        "typing",
+        "unicodedata",
+        "urllib.parse",
+    ),
+    *("__future__", "msgspec", "streams.core"),
 }
 EXEMPT = {"address.py": {"socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}}}
 """Names that are pure though their module is not."""

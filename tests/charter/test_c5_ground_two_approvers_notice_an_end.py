@@ -76,6 +76,10 @@ def test_ground_and_window_are_required(key: str) -> None:
         pytest.param([], False, id="nobody"),
         pytest.param([ONE], False, id="one"),
         pytest.param([ONE, Signer("one", ("service", "account/acme"))], False, id="two keys of one"),
+        *(
+            pytest.param([ONE, Signer(like, ("service",))], False, id=f"one by two names, {like!a}")
+            for like in ("One", "one\u200b", "\uff4f\uff4e\uff45", "o\u0301ne", "ón\u00ade", "\u3164one\ufe0f")
+        ),
         pytest.param([ONE, Signer("two", ("account/acme",))], False, id="one without service scope"),
         pytest.param([ONE, Signer("two", ("account/*",))], False, id="one with a wildcard"),
         pytest.param([ONE, Signer("two", ("service",), on_behalf=True)], False, id="one on behalf"),
@@ -214,6 +218,13 @@ def test_nothing_it_must_say_is_left_out_or_left_empty(missing: str, value: Any)
     assert {path for _, path in found} == {missing}
 
 
+@pytest.mark.parametrize("field", ["ground", "reference"])
+@pytest.mark.parametrize("value", ["\u200b", "\u2060\u2060", "\u00ad", "\u0000", "\u3164", "\u2800 \u00a0\U000e0020"])
+def test_a_ground_can_be_read(field: str, value: str) -> None:
+    assert Worker().refuses(service(**{field: value}), "ann", "bo") == {"required"}
+    assert problems(service(**{field: f"{value}§"})) == set()
+
+
 @pytest.mark.parametrize("class_", ["owner", "Legal", "law", "legal ", "other", ["legal"], "legal,safety"])
 def test_there_are_two_classes(class_: Any) -> None:
     assert problems(service(**{"class": class_})) == {("choice", "class")}
@@ -228,7 +239,7 @@ def test_a_removal_that_cannot_be_contested_is_refused() -> None:
     silent = windowed(NOON + 2 * DAY, NOON + 20 * DAY, rules=REMOVES)
     assert Worker().refuses(silent, "ann", "bo") == {"contest"}
     assert Worker().refuses({**silent, "contest": None}, "ann", "bo") == {"contest"}
-    assert Worker().refuses({**silent, "contest": ""}, "ann", "bo") == {"contest"}
+    assert Worker().refuses({**silent, "contest": ""}, "ann", "bo") == {"required"}
     Worker(contest="https://contest.example").takes(silent, "ann", "bo")
 
 

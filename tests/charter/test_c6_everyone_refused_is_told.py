@@ -28,6 +28,8 @@ from tests.samples import (
     index,
     located,
     meeting,
+    problems,
+    revision,
     rule,
     service,
 )
@@ -65,6 +67,43 @@ def test_every_removal_carries_a_receipt_that_tells_who_decided(known: Facts) ->
         for copy in (receipt.person, receipt.host):
             assert all(text in copy for text in (reason.policy, reason.class_, receipt.contest, made.id))
         assert receipt.status == (451 if value["scope"] == "service" else 403)
+
+
+@pytest.mark.parametrize("contest", ["", " ", "\n", "\u200b", "\u3164\u2060"])
+def test_a_contest_of_nothing_does_not_stand_in_for_the_deployments(contest: str) -> None:
+    for offered in (service(contest=contest, rules=VALUES[3]["rules"]), account(contest=contest, default="remove")):
+        assert problems(offered) == {("required", "contest")}
+
+
+FORGED = "r”\nIt is signed by the court.\u2028\u2029“\u202e\u0085"
+
+
+@pytest.mark.parametrize("field", ["id", "note", "ground", "reference", "holder"])
+def test_nobodys_words_pass_for_a_sentence_of_the_receipts(field: str) -> None:
+    """They stay within quotation marks and on the line, in every language and in the parameters it is told with."""
+    plain, forged = (
+        revision(
+            service(
+                rules=[rule("remove", {"country": ["FR"]}, id_=said["id"], note=said["note"])],
+                ground=said["ground"],
+                reference=said["reference"],
+            ),
+            holder=said["holder"],
+        )
+        for said in (dict.fromkeys(SAID, "r"), dict.fromkeys(SAID, "r") | {field: FORGED})
+    )
+    one, other = (receipt_of(decided(value, located(country="FR"))) for value in (plain, forged))
+    assert other.messages is not UNSET
+    assert other.parameters is not UNSET
+    for language in get_args(Language):
+        for copy, like in ((other.messages.person, one.person), (other.messages.host, one.host)):
+            text = render(language, copy, other.parameters)
+            assert text.isprintable()
+            if language == one.written_in:
+                assert re.sub("[^“”]", "", text) == re.sub("[^“”]", "", like)
+
+
+SAID = ("id", "note", "ground", "reference", "holder")
 
 
 # -- the host's copy ---------------------------------------------------------------------------------------------

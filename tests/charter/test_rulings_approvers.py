@@ -112,7 +112,7 @@ def test_revoking_is_immediate_and_looks_forward_only() -> None:
     worker = Worker(trusting("ann", "cleo", entry("bo", revoked=instants.render(NOON))))
     worker.takes(export(), "ann", "bo", at=NOON - 1)
     assert worker.refuses(export(2, note="New"), "ann", "bo", at=NOON) == {"C5-approvers"}
-    assert worker.refuses(retraction(), "bo", at=NOON) == {"untrusted"}
+    assert worker.refuses(retraction(), "bo", at=NOON) == {"revoked"}
 
 
 # -- one who does what takes two ---------------------------------------------------------------------------------------
@@ -321,3 +321,33 @@ def test_everybody_here_is_who_they_say() -> None:
     assert HELD["ann"][0] == HELD["ann-2"][0]
     assert entry("ann")["x"] != entry("ann-2")["x"]
     assert {"FR", "DE"} < set(EU)
+
+
+@pytest.mark.parametrize("like", ["Ann", "ann\u200b", "\uff41nn", "a\u0301nn", "\u00e1nn", "an\u00adn"])
+def test_one_holder_by_two_names_is_no_trust_set(like: str) -> None:
+    with pytest.raises(ValueError, match=r"holders 'ann' and .* differ in nothing but") as refused:
+        trusting("ann", entry("bo", holder=like))
+    assert str(refused.value).isascii(), "what cannot be seen is spelt out"
+    assert trusting("ann", entry("bo", holder="anna"))
+
+
+def test_two_names_with_a_space_more_are_one_holder() -> None:
+    for like in ("dr  bo", "dr\u00a0bo", "Dr bo"):
+        with pytest.raises(ValueError, match="write one person's name in one way"):
+            trusting(entry("bo", holder="dr bo"), entry("cleo", holder=like))
+
+
+@pytest.mark.parametrize("holder", ["\u200b", "\u3164", "\u0000"])
+def test_a_holder_can_be_read(holder: str) -> None:
+    with pytest.raises(ValueError, match="nothing that can be seen"):
+        trusting(entry("bo", holder=holder))
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:60Z"])
+def test_every_time_that_is_read_can_be_said(at: str) -> None:
+    """A trust set or a document with one that cannot would stop the worker when it is announced."""
+    with pytest.raises(ValueError, match="revoked: no such time"):
+        trusting(entry("acme", revoked=at))
+    worker = Worker()
+    assert worker.refuses(account(not_after=at), "acme") == {"time"}
+    assert worker.refuses(export(not_after=at), "ann", "bo") == {"time"}

@@ -163,6 +163,31 @@ def test_a_place_with_few_people_in_it_looks_like_one_with_nobody(few: int) -> N
     assert alone == nobody
 
 
+@pytest.mark.parametrize("tried", TRIED)
+@pytest.mark.parametrize("says", [1, REMOVE])
+def test_what_is_so_already_cannot_be_worked_out(tried: Revision, says: int) -> None:
+    """Of 100 admitted, 20 flagged and 30 removed three are flagged or removed as it is: 20 - 17 or 30 - 27."""
+    counts = {(0, 0): 100, (1, 0): 20, (REMOVE, 0): 30}
+    counts[says, 0] -= 3
+    trial = tallied({**counts, (says, says): 3}).trial(tried)
+    for would, all_ in ((trial.would_alert, trial.alert), (trial.would_remove, trial.remove)):
+        assert would is None or all_ is None or not 0 < all_ - would < FEWEST
+
+
+@pytest.mark.parametrize("tried", TRIED)
+@pytest.mark.parametrize("few", range(1, FEWEST))
+def test_two_trials_do_not_tell_how_few_are_in_one_place(tried: Revision, few: int) -> None:
+    """Whoever takes the answer to one document from that to another with one territory more."""
+    for others_removed in (100, 103, 109):
+        less, more = (
+            tallied({(0, 0): 500 - removed, (REMOVE, 0): removed}).trial(tried)
+            for removed in (others_removed, others_removed + few)
+        )
+        for name in COUNTED:
+            one, other = getattr(less, name), getattr(more, name)
+            assert one is None or other is None or not 0 < abs(other - one) < FEWEST, name
+
+
 def test_a_trial_names_no_account_and_no_meeting() -> None:
     said = msgspec.json.encode(tallied({(REMOVE, 0): 40}).trial(TRIED[0]))
     assert b"service/export" in said

@@ -33,6 +33,7 @@ from tests.samples import (
     join,
     located,
     meeting,
+    revision,
     rule,
     service,
 )
@@ -168,6 +169,18 @@ def test_the_index_hash_names_what_was_accepted_in_whatever_order() -> None:
         assert index(*(v for v in values if v is not value)).digest not in digests
         changed = [v if v is not value else {**v, "note": "changed"} for v in values]
         assert index(*changed).digest not in digests
+
+
+def test_the_index_hash_tells_workers_apart_that_judged_one_record_by_two_trust_sets() -> None:
+    """The same document, by whom and on whose behalf: hosts are removed by the one and only flagged by the other."""
+    by: list[dict[str, Any]] = [
+        {},
+        {"holder": "acme"},
+        {"holder": "settings"},
+        {"holder": "settings", "on_behalf": True},
+        {"holder": ""},
+    ]
+    assert len({index(revision(account(), **signed)).digest for signed in by}) == len(by)
 
 
 def test_deciding_again_gives_the_same_bytes() -> None:

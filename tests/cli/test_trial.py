@@ -176,12 +176,12 @@ def test_a_worker_without_such_sessions_counts_none() -> None:
 def test_counts_that_may_not_be_told_are_said_to_be_few_and_taken_at_their_most() -> None:
     attempts, _ = planned(prepared(EXPORT, "ann", "bo"), signers=("ann", "bo"))
     few = told(attempts[0], admit=None, alert=None, remove=None, would_alert=None, would_remove=None, meetings=None)
-    made = outcome(attempts, heard(attempts, {"w1": [few], "w2": [told(attempts[0], would_alert=100)]}))
+    made = outcome(attempts, heard(attempts, {"w1": [few], "w2": [told(attempts[0], admit=None, would_alert=100)]}))
     assert made.lines == [
-        "service/export revision 1: would remove 800 to 809 of 40,000 live participants in 200 to 209 meetings; "
-        "would alert 100 to 119"
+        "service/export revision 1: would remove 800 to 818 of 40,000 live participants in 200 to 218 meetings; "
+        "would alert 100 to 118"
     ]
-    assert made.most_removed == 809
+    assert made.most_removed == 818
     alone = outcome(attempts, heard(attempts, {"w1": [few], "w2": []}))
     assert "would remove fewer than 10 of 20,000 live participants" in alone.lines[0]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core import address
-from streams.core.conditions import FIELDS, compile_condition
-from streams.core.facts import CONNECTIONS, CONTINENTS, Facts, connection_bits, settle
+from streams.core.conditions import FIELDS, SHARED, Condition, compile_condition
+from streams.core.facts import CONNECTIONS, CONTINENTS, Facts, Vocabulary, connection_bits, settle
 from streams.core.policy import ROLES, STAGES
 from tests.samples import CLEAN, EU, PROPERTY, VOCABULARY, facts, join
 
@@ -70,6 +70,49 @@ def test_a_condition_is_asked_of_every_possible_value(
     who = join(role=role, stage=stage)
     condition = compile_condition(field, named, negated, VOCABULARY)
     assert condition.test(who, known) is over(possible(field, known, who), named, negated)
+
+
+@PROPERTY
+@given(questions(), facts, st.booleans())
+def test_a_long_list_says_what_a_short_one_does(
+    question: tuple[Any, tuple[Any, ...]], known: Facts, negated: bool
+) -> None:
+    field, named = question
+    short, long = (compile_condition(field, named * times, negated, VOCABULARY) for times in (1, SHARED + 1))
+    assert short.test(join(), known) is long.test(join(), known)
+
+
+def is_compiled(condition: Condition) -> bool:
+    try:
+        object.__getattribute__(condition, "test")
+    except AttributeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_test_is_made_when_it_is_first_asked_but_no_join_waits_for_a_list_of_networks(field: Any) -> None:
+    another = Vocabulary("as good as new", VOCABULARY.countries, VOCABULARY.subdivisions)
+    condition = compile_condition(field, tuple(VALUES.get(field, ["192.0.2.0/24"])), False, another)
+    assert is_compiled(condition) == (field == "network")
+    assert condition.test is condition.test
+    assert is_compiled(condition)
+
+
+def test_documents_that_say_the_same_share_a_condition_and_vocabularies_do_not() -> None:
+    def made(vocabulary: Vocabulary, negated: bool = False) -> Condition:
+        return compile_condition("subdivision", ("FR-75", "FR-13"), negated, vocabulary)
+
+    assert made(VOCABULARY) is made(VOCABULARY)
+    assert made(VOCABULARY) is not made(VOCABULARY, negated=True)
+    another = Vocabulary("one more", VOCABULARY.countries, {*VOCABULARY.subdivisions, "FR-69"})
+    assert made(VOCABULARY).test(join(), Facts(country="FR", continent="EU")) is True
+    assert made(another).test(join(), Facts(country="FR", continent="EU")) is None
+
+
+def test_a_condition_has_nothing_else() -> None:
+    with pytest.raises(AttributeError, match="holds"):
+        getattr(compile_condition("role", ("guest",), False, VOCABULARY), "holds")  # noqa: B009  # by itself it would be an expression of no use
 
 
 networks = st.ip_addresses(network="192.0.2.0/24") | st.ip_addresses(network="2001:db8::/120")

@@ -109,7 +109,7 @@ def test_ground_reference_and_who_signed_are_told_to_both() -> None:
     got = told(service(rules=[RULE]), holder="ann, bo")
     for copy in (got.person, got.host):
         assert "class legal" in copy
-        assert "It is signed by ann, bo. Ground: “Export control”. Reference: Gazette 12." in copy
+        assert "It is signed by ann, bo. Ground: “Export control”. Reference: “Gazette 12”." in copy
     for by, said in (
         ({}, "It is unsigned."),
         ({"holder": "settings", "on_behalf": True}, "It is signed by settings on the owner's behalf."),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import combinations
+from collections.abc import Iterable
+from itertools import combinations, pairwise
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.adapters.iso import vocabulary
 from streams.core.index import Revision
 from streams.core.policy import MAX_NAME, Document, parse
 from streams.core.status import Trial
 from streams.core.trials import FEWEST, Span, Tally, alerted, meetings, reached, removed, retraction_of, trial_of
+from tests.samples import PROPERTY
 
 OWN = Revision(
     document=Document(scope="account", account="acme", meeting=None, name="n", revision=3, path="account/acme/n"),
@@ -64,14 +68,17 @@ def test_the_same_meeting_id_of_two_accounts_is_two_meetings() -> None:
 @pytest.mark.parametrize(
     ("counts", "told"),
     [
-        ((900, 50, 40), (990, 900, 50, 40, 50, 40, 20)),
-        ((900, 50, 12), (962, 900, 50, 12, 50, 12, None)),
+        ((900, 50, 40), (990, None, 50, 40, 50, 40, 20)),
+        ((903, 57, 49), (1009, None, 50, 40, 50, 40, 20)),
+        ((900, 50, 12), (962, None, 50, 10, 50, 10, None)),
         ((900, 0, 40), (940, None, None, 40, None, 40, 20)),
         ((900, 9, 9), (918, None, None, None, None, None, None)),
-        ((3, 50, 40), (93, None, 43, 40, 43, 40, 20)),
-        ((3, 12, 40), (55, None, None, 40, None, 40, 20)),
-        ((3, 900, 0), (903, None, 893, None, 893, None, None)),
-        ((3, 0, 40), (43, None, None, 33, None, 33, 20)),
+        ((10, 50, 40), (100, None, 50, 40, 50, 40, 20)),
+        ((9, 50, 40), (99, None, 40, 40, 40, 40, 20)),
+        ((3, 12, 40), (55, None, 10, 30, 10, 30, 20)),
+        ((0, 20, 20), (40, None, 10, 20, 10, 20, 10)),
+        ((3, 900, 0), (903, None, 890, None, 890, None, None)),
+        ((0, 0, 10), (10, None, None, None, None, None, None)),
         ((9, 0, 0), (None, None, None, None, None, None, None)),
         ((0, 0, 0), (None, None, None, None, None, None, None)),
     ],
@@ -91,22 +98,44 @@ def test_what_is_told_of_documents_that_are_not_the_owners(
     ) == told
 
 
-def test_nobody_who_knows_the_rule_can_work_out_a_count_below_ten() -> None:
-    """Every count, and every sum of two, is 10 or more or has several values that lead to the same words."""
-    most = 3 * FEWEST + 2
+CELLS = ((ADMIT, ADMIT), (ALERT, ADMIT), (REMOVE, ADMIT), (REMOVE, REMOVE))
+"""What a document says and what holds already, of sessions that have none in common."""
+
+
+def in_cells(counts: Iterable[int]) -> Tally:
+    """A tally of so many sessions in each cell, all in one meeting."""
+    tally = Tally()
+    for (says, now), count in zip(CELLS, counts, strict=True):
+        for _ in range(count):
+            tally.add("acme", "m", says, now)
+    return tally
+
+
+@pytest.mark.parametrize("sessions", [7, 10, 19, 20, 29, 30])
+def test_nobody_who_knows_the_rule_can_work_out_a_count_below_ten(sessions: int) -> None:
+    """Whatever is told, of every count and every sum of counts: it may be ten or more, or any number below ten."""
     by_words: dict[Trial, list[tuple[int, ...]]] = defaultdict(list)
-    for admit in range(most):
-        for alert in range(most - admit):
-            for remove in range(most - admit - alert):
-                words = counted(admit, alert, remove).trial(SERVICE)
-                assert (words.meetings or 0) <= (words.would_remove or 0)
-                words = msgspec.structs.replace(words, meetings=None)  # how they are spread says nothing more
-                by_words[words].append((admit, alert, remove))
-    groups = [group for size in (1, 2, 3) for group in combinations(range(3), size)]
+    for bars in combinations(range(sessions + 3), 3):
+        counts = tuple(b - a - 1 for a, b in pairwise((-1, *bars, sessions + 3)))
+        by_words[in_cells(counts).trial(SERVICE)].append(counts)
+    groups = [group for size in (1, 2, 3) for group in combinations(range(4), size)]
+    any_below = set(range(min(FEWEST, sessions + 1)))
     for words, possible in by_words.items():
         for group in groups:
             sums = {sum(counts[i] for i in group) for counts in possible}
-            assert len(sums) > 1 or sums.pop() >= FEWEST, (words, group)
+            assert max(sums) >= FEWEST or sums == any_below, (words, group)
+            assert len(sums) > 1
+
+
+@PROPERTY
+@given(st.lists(st.integers(0, 60) | st.integers(0, 12), min_size=4, max_size=4))
+def test_no_two_numbers_of_a_trial_are_fewer_than_ten_apart(counts: list[int]) -> None:
+    told = in_cells(counts).trial(SERVICE)
+    sessions, alert, remove = told.sessions or 0, told.alert or 0, told.remove or 0
+    alike = (alert - (told.would_alert or 0), remove - (told.would_remove or 0))
+    numbers = (sessions, alert, remove, told.would_alert or 0, told.would_remove or 0, told.meetings or 0)
+    others = (sessions - alert, sessions - remove, sessions - alert - remove)
+    assert all(number == 0 or number >= FEWEST for number in (*alike, *numbers, *others))
 
 
 @pytest.mark.parametrize("together", [1, 2])
@@ -125,14 +154,21 @@ def test_what_a_reader_takes_from_it_holds_the_true_numbers(together: int) -> No
                 assert (reached(own), alerted(own), removed(own), meetings(own)) == tuple(Span(n, n) for n in true)
 
 
+def test_one_territory_more_shows_as_tens_or_not_at_all() -> None:
+    told = [counted(400 - removed, 0, removed).trial(SERVICE) for removed in (100, 103, 109, 110)]
+    assert told[0] == told[1] == told[2]
+    assert (told[0].remove, told[3].remove) == (100, 110)
+
+
 def test_what_is_removed_already_is_not_counted_as_would_be() -> None:
     trial = counted(0, 0, 500, now=REMOVE).trial(SERVICE)
-    assert removed(trial) == Span(0, FEWEST - 1)
+    assert removed(trial) == Span(0, 10), "490 are told of 500, and any of the ten others may be new"
 
 
 def test_spans_are_said_in_words() -> None:
     assert str(removed(counted(500, 0, 3).trial(SERVICE))) == "fewer than 10"
-    assert str(removed(counted(500, 0, 3_000).trial(SERVICE))) == "3,000"
+    assert str(removed(counted(500, 0, 3_000).trial(OWN))) == "3,000"
+    assert str(removed(counted(500, 0, 3_000).trial(SERVICE))) == "3,000 to 3,009"
     assert str(removed(counted(0, 0, 3_000).trial(SERVICE))) == "2,990 to 3,000"
     assert str(Span() + Span(0, 9) + Span(0, 9)) == "fewer than 19"
 

@@ -124,10 +124,10 @@ def statuses() -> dict[str, bytes]:
         sessions=2_350,
         admit=None,
         alert=None,
-        remove=None,
+        remove=40,
         would_alert=None,
-        would_remove=None,
-        meetings=None,
+        would_remove=30,
+        meetings=10,
     )
     trial = msgspec.structs.replace(
         applied,

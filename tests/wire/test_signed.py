@@ -139,7 +139,7 @@ def test_what_a_key_signed_before_it_was_revoked_stands() -> None:
         "the account had its own key then"
     )
     log.append(owner(1), "acme", at=NOW - 1)
-    assert log.refuses(owner(2), "acme") == {"untrusted"}
+    assert log.refuses(owner(2), "acme") == {"revoked"}
 
 
 # -- the log -----------------------------------------------------------------------------------------------------
