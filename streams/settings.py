@@ -14,7 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from streams.adapters.kafka import Connection
 from streams.core import address
 from streams.core.messages import Language
+from streams.core.policy import LIMITS, Limits
 from streams.wire.cloudevents import MAX_BYTES
+from streams.wire.jws import MAX_SIGNED
 
 
 def _worker_id() -> str:
@@ -82,6 +84,15 @@ class Settings(BaseSettings):
     )
     standbys: int = Field(0, ge=0, description="Copies of each partition's sessions kept by other workers.")
 
+    max_document_bytes: int = Field(
+        LIMITS.signed,
+        ge=65_536,
+        le=MAX_SIGNED,
+        description="Largest signed document, in bytes; `policies` must take records of that size. As the next two, the "
+        "same for every worker.",
+    )
+    max_rules: int = Field(LIMITS.rules, ge=1, le=100_000, description="Most rules in a document.")
+    max_values: int = Field(LIMITS.values, ge=1, le=1_000_000, description="Most values in a list of a condition.")
     max_event_bytes: int = Field(MAX_BYTES, ge=1024, le=16 * MAX_BYTES, description="Largest event, in bytes.")
     session_timeout: float = Field(10.0, ge=1.0, le=300.0, description="Seconds without heartbeat until expelled.")
     fetch_pace: float = Field(0.004, ge=0.0, le=1.0, description="Least seconds between two fetches from one broker.")
@@ -119,6 +130,10 @@ class Settings(BaseSettings):
         if value is not None and info.data.get("geo"):
             raise ValueError("DOORWARD_GEO must be empty with it; the manifest names the files")
         return value
+
+    def limits(self) -> Limits:
+        """The greatest sizes of documents."""
+        return Limits(self.max_document_bytes, self.max_rules, self.max_values)
 
     def connection(self) -> Connection:
         """How to connect to Kafka."""

@@ -30,6 +30,7 @@ from streams.core import status
 from streams.core.policy import Problem
 from streams.core.status import Sweep, Trial
 from streams.wire.chain import LogRecord
+from streams.wire.jws import MAX_SIGNED
 
 POLICIES: Final = "policies"
 STATUS: Final = "policies.status"
@@ -226,6 +227,7 @@ async def push(push: Push, bootstrap: str, *, group: str, patience: float, **sec
             acks="all",
             enable_idempotence=True,
             request_timeout_ms=int(_SENDING * 1000),
+            max_request_size=MAX_SIGNED + 2**20,  # what is too large for the deployment, its workers say
             **security,
         )
         try:

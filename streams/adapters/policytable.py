@@ -13,6 +13,7 @@ import msgspec
 from rocksdict import Options, Rdict, WriteBatch
 
 from streams import __version__
+from streams.core.policy import LIMITS, Limits
 
 FORMAT: Final = 2
 """Of a row. A table in another format is built again."""
@@ -55,6 +56,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         audience: the deployment signatures were verified for.
         trust: the digest of the trust set: a key that was revoked, or an account's first own key, changes verdicts.
         contest: the deployment's own way to contest (ruling 39).
+        limits: the greatest sizes of documents.
         key_age: whether keys had to be announced for a day (ruling 32); not in the sandbox.
         engine: the version that checked documents and wrote them down: another one may take other documents.
         format: of a row.
@@ -64,6 +66,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     audience: str
     trust: str
     contest: str | None
+    limits: Limits = LIMITS
     key_age: bool = True
     engine: str = __version__
     format: int = FORMAT

@@ -26,7 +26,7 @@ from streams.adapters.policytable import PolicyTable, Row
 from streams.core import status
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision
-from streams.core.policy import Document, Problem
+from streams.core.policy import Document, Limits, Problem
 from streams.wire import signed, stored
 from streams.wire.announced import Announced
 from streams.wire.signed import Record, Rejected, Repeat
@@ -63,6 +63,7 @@ class PolicyFollower:
         vocabulary: the codes documents may name.
         contest: the deployment's own way to contest.
         announced: how old keys are (ruling 32); None: not asked, as in the sandbox.
+        limits: the greatest sizes of documents.
         announcements_read: set once the announcements were read to the end they had at the start.
         applied: called after each slice with the revisions accepted in it.
 
@@ -81,6 +82,7 @@ class PolicyFollower:
         contest: str | None,
         metrics: Metrics,
         announced: Announced | None,
+        limits: Limits,
         announcements_read: asyncio.Event,
         applied: Callable[[Sequence[Revision]], None],
     ) -> None:
@@ -94,6 +96,7 @@ class PolicyFollower:
         self._contest = contest
         self._metrics = metrics
         self._announced = announced
+        self._limits = limits
         self._announcements_read = announcements_read
         self._applied = applied
         self.changed: dict[int, bytes] = {}
@@ -160,7 +163,7 @@ class PolicyFollower:
                 exc.path or key, exc.revision, exc.problems, offset=offset, appended_at=at, sha256=exc.sha256
             )
             self._metrics.policy_records.labels("rejected").inc()
-            codes = [problem.code for problem in exc.problems]
+            codes = sorted({problem.code for problem in exc.problems})
             log.warning("policy rejected", path=exc.path or key, offset=offset, codes=codes)
             return Row(offset=offset, appended_at=at, status=status.encode(said))
         said_accepted = status.encode(status.accepted(revision, offset=offset, appended_at=at))
@@ -193,6 +196,7 @@ class PolicyFollower:
             index=self.index,
             contest=self._contest,
             announced=self._announced,
+            limits=self._limits,
             record=Record(record.key, record.offset, record.timestamp),
         )
 

@@ -34,8 +34,9 @@ READING: Final[dict[str, Entry]] = {
     ),
     "too-large": Entry(
         "error",
-        "Files have at most 16 MiB, a document 4 MiB of text and 120,000 YAML nodes, a signed document 1,000,000 "
-        "bytes. What is larger is refused before it is read, so that nobody can keep a worker busy with it.",
+        "Files have at most 16 MiB, a document 4 MiB of text and 120,000 YAML nodes, a signed document 4 MiB "
+        "(DOORWARD_MAX_DOCUMENT_BYTES). What is larger is refused before it is read, so that nobody can keep a worker "
+        "busy with it.",
         "split the file, or write fewer and wider networks",
         "(a million copies of 0.0.0.0/0)",
     ),
@@ -182,7 +183,8 @@ LANGUAGE: Final[dict[str, Entry]] = {
     ),
     "too-many": Entry(
         "error",
-        "A document has at most 10,000 rules, and a list in a condition at most 200,000 values.",
+        "A document has at most 10,000 rules, and a list in a condition at most 200,000 values (DOORWARD_MAX_RULES, "
+        "DOORWARD_MAX_VALUES); of more than 1,000 problems the rest is not told.",
         "join rules that say the same; write fewer and wider networks",
         "(a million rules)",
     ),

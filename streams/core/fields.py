@@ -17,6 +17,8 @@ MAX_NAME: Final = 128
 """Characters in an id or a name."""
 MAX_TEXT: Final = 2000
 """Characters in a note, ground, reference or contest: receipts repeat them, and a decision has to fit a record."""
+MAX_PROBLEMS: Final = 1_000
+"""Told of one document: a status event has to fit a record."""
 NULLABLE: Final = frozenset({"not_before", "not_after", "contest", "note", "reference"})
 """Fields that may be null, where they are not required."""
 
@@ -53,14 +55,20 @@ class Fields:
 
     Attributes:
         problems: in the order in which they were found.
+        found: how many, told or not.
     """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.found = 0
 
     def bad(self, code: str, path: str, message: str) -> None:
-        """Note a problem."""
-        self.problems.append(Problem(code, path, message))
+        """Note a problem; beyond ``MAX_PROBLEMS`` only that there are more."""
+        self.found += 1
+        if self.found <= MAX_PROBLEMS:
+            self.problems.append(Problem(code, path, message))
+        elif self.found == MAX_PROBLEMS + 1:
+            self.problems.append(Problem("too-many", "", f"more than {MAX_PROBLEMS:,} problems; the rest is not told"))
 
     def name(self, value: Mapping[str, object], key: str, path: str = "") -> str | None:
         """An id or a name. A missing one is a problem."""

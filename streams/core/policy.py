@@ -22,11 +22,10 @@ from streams.core.fields import MAX_NAME, MAX_TEXT, NULLABLE, Fields, Invalid, P
 
 __all__ = [
     "LANGUAGE",
+    "LIMITS",
     "MAX_NAME",
     "MAX_REVISION",
-    "MAX_RULES",
     "MAX_TEXT",
-    "MAX_VALUES",
     "ROLES",
     "RULE_FIELDS",
     "SCOPE_FIELDS",
@@ -35,6 +34,7 @@ __all__ = [
     "Class",
     "Document",
     "Invalid",
+    "Limits",
     "Mode",
     "Problem",
     "Rule",
@@ -55,10 +55,6 @@ ROLES: Final = ("host", "cohost", "participant", "guest")
 STAGES: Final = ("lobby", "live")
 LANGUAGE: Final = 1
 MAX_REVISION: Final = 2**63 - 1
-MAX_RULES: Final = 10_000
-"""Rules in a document: an evaluation walks them all."""
-MAX_VALUES: Final = 200_000
-"""Values in one list of a condition: more than go into a Kafka record."""
 _MAX_ASN: Final = 2**32 - 1
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
@@ -132,17 +128,36 @@ def path_of(*parts: str) -> str:
     return "/".join([quote(part, safe="") for part in parts])
 
 
-def parse(value: object, vocabulary: Vocabulary) -> Document:
+class Limits(msgspec.Struct, frozen=True):
+    """The greatest sizes of a document. Every worker of a deployment must have the same, or they disagree.
+
+    Attributes:
+        signed: bytes of a signed one.
+        rules: rules in one; a decision may walk them all, some 0.1 µs each.
+        values: values in one list of a condition.
+    """
+
+    signed: int = 4 * 2**20
+    rules: int = 10_000
+    values: int = 200_000
+
+
+LIMITS: Final = Limits()
+"""Where nothing else is set."""
+
+
+def parse(value: object, vocabulary: Vocabulary, limits: Limits = LIMITS) -> Document:
     """Check and compile one document.
 
     Args:
         value: the document as plain JSON values (dict, list, str, int, float, bool, None).
         vocabulary: the codes that may be named.
+        limits: the greatest sizes.
 
     Raises:
         Invalid: with every problem found.
     """
-    reader = _Reader(vocabulary)
+    reader = _Reader(vocabulary, limits)
     document = reader.document(value)
     if document is None or reader.problems:
         raise Invalid(reader.problems)
@@ -155,9 +170,10 @@ _WORDS: Final = {"connection": frozenset(CONNECTIONS), "role": frozenset(ROLES),
 class _Reader(Fields):
     """Walks one document and collects problems; a method returns None (or a harmless value) where it noted one."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, limits: Limits) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.limits = limits
         self.known: dict[str, frozenset[str]] = {
             "country": vocabulary.countries,
             "subdivision": vocabulary.subdivisions,
@@ -270,8 +286,8 @@ class _Reader(Fields):
             if rules is not None:  # null is reported by its key
                 self.bad("type", "rules", f"must be a list of rules, not {kind(rules)}")
             return ()
-        if len(rules) > MAX_RULES:
-            self.bad("too-many", "rules", f"a document has at most {MAX_RULES:,} rules, not {len(rules):,}")
+        if len(rules) > self.limits.rules:
+            self.bad("too-many", "rules", f"a document has at most {self.limits.rules:,} rules, not {len(rules):,}")
             return ()
         seen: dict[str, str] = {}
         out = []
@@ -328,16 +344,16 @@ class _Reader(Fields):
         if not value:
             self.bad("empty-list", path, "must name at least one value")
             return None
-        if len(value) > MAX_VALUES:
-            self.bad("too-many", path, f"a list has at most {MAX_VALUES:,} values, not {len(value):,}")
+        if len(value) > self.limits.values:
+            self.bad("too-many", path, f"a list has at most {self.limits.values:,} values, not {len(value):,}")
             return None
-        before = len(self.problems)
+        before = self.found
         if self.fine(field, value):
             return compile_condition(field, tuple(value), negated, self.vocabulary)
         check = self.checks[field]
         for i, item in enumerate(value):
             check(item, f"{path}[{i}]")
-        if len(self.problems) > before:
+        if self.found > before:
             return None
         return compile_condition(field, tuple(value), negated, self.vocabulary)
 

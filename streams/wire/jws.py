@@ -9,7 +9,8 @@ unprotected header and no other member anywhere: all that is not signed is refus
 readers can differ on what a record of the policy log says. ``crit``, ``b64``, ``jwk``, ``jku`` and ``x5c`` fall with
 the rest.
 
-- A signature by a kid that the trust set does not know is passed over; at least one must be known.
+- A signature by a kid that the trust set does not know, or has revoked by then, is passed over; at least one must
+  count. Where none does the refusal is ``revoked`` if a revoked key signed, else ``untrusted``.
 - A signature by a known kid that does not verify refuses the whole: somebody tampered.
 - Two signatures by one kid count once. Whether two *holders* signed is the charter's question, not this module's.
 
@@ -32,14 +33,14 @@ from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 
 from streams.core.charter import Signer
-from streams.core.policy import MAX_NAME
+from streams.core.policy import LIMITS, MAX_NAME
 from streams.wire.documents import NotJson, strict_json
 from streams.wire.keys import PrivateKey
 from streams.wire.trust import ALGORITHMS, TrustedKey, TrustSet
 
 TYP: Final = "doorward-policy+jws"
-MAX_SIGNED: Final = 1_000_000
-"""Bytes in a signed document: with its key and Kafka's own bytes it goes into the 1,048,588 that a broker takes."""
+MAX_SIGNED: Final = 16 * 2**20
+"""Bytes in a signed document that are looked at in any case; deployments set less (``core.policy.Limits``)."""
 MAX_SIGNATURES: Final = 16
 """A service document needs two; each costs a verification."""
 MAX_AUDIENCE: Final = 128
@@ -55,7 +56,7 @@ class BadSignature(Exception):
 
     Attributes:
         code: stable: ``too-large``, ``not-jws``, ``header``, ``alg``, ``typ``, ``audience``, ``untrusted``,
-            ``signature`` or ``payload``.
+            ``revoked``, ``signature`` or ``payload``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -157,20 +158,22 @@ def _serialised(
     members: list[jws.HeaderDict] = [
         {"protected": {"alg": ALGORITHMS[0], "kid": kid, "typ": TYP, "aud": audience}} for kid in by_kid
     ]
-    if len(payload_bytes) > MAX_SIGNED:  # before joserfc, whose error would be another
-        raise BadSignature("too-large", f"a signed document has at most {MAX_SIGNED:,} bytes")
+    if len(payload_bytes) > LIMITS.signed:  # before joserfc, whose error would be another
+        raise BadSignature("too-large", f"a signed document has at most {LIMITS.signed:,} bytes")
     made = jws.serialize_json(members, payload_bytes, key_of, registry=_REGISTRY)
     signatures = [*present, *({"protected": s["protected"], "signature": s["signature"]} for s in made["signatures"])]
     raw = json.dumps({"payload": payload, "signatures": signatures}, separators=(",", ":")).encode()
-    if len(raw) > MAX_SIGNED:
-        raise BadSignature("too-large", f"signed it has {len(raw):,} bytes; at most {MAX_SIGNED:,} go into a record")
+    if len(raw) > LIMITS.signed:
+        raise BadSignature("too-large", f"signed it has {len(raw):,} bytes; a signed document has {LIMITS.signed:,}")
     return raw
 
 
 # -- verifying ---------------------------------------------------------------------------------------------------
 
 
-def verify(raw: bytes, trust: TrustSet, audience: str, *, published_at: int | None = None) -> Verified:
+def verify(
+    raw: bytes, trust: TrustSet, audience: str, *, published_at: int | None = None, max_bytes: int = LIMITS.signed
+) -> Verified:
     """Check a signed document.
 
     Args:
@@ -179,11 +182,12 @@ def verify(raw: bytes, trust: TrustSet, audience: str, *, published_at: int | No
         audience: the deployment's.
         published_at: when the log took it in, ms since the epoch, or None for a file. A revoked key counts only for
             what was published before its revocation.
+        max_bytes: the deployment's limit, at most ``MAX_SIGNED``.
 
     Raises:
         BadSignature: it is none of ours, or somebody tampered.
     """
-    payload, entries = _outer(raw)
+    payload, entries = _outer(raw, max_bytes)
     found: dict[str, TrustedKey] = {}
     known: list[dict[str, str]] = []
     unknown: list[str] = []
@@ -196,7 +200,8 @@ def verify(raw: bytes, trust: TrustSet, audience: str, *, published_at: int | No
             found[kid] = key
             known.append(entry)
     if not found:
-        raise BadSignature("untrusted", f"no key of the trust set signed it, only {', '.join(unknown)}")
+        code = "revoked" if any(_header(entry, audience)["kid"] in trust.keys for entry in entries) else "untrusted"
+        raise BadSignature(code, f"no key that counts signed it, only {', '.join(unknown)}")
 
     def key_of(member: GuestProtocol) -> OKPKey:
         return found[member.headers()["kid"]].public
@@ -237,10 +242,10 @@ def _document(payload: bytes) -> dict[str, Any]:
     return document
 
 
-def _outer(raw: bytes) -> tuple[str, list[dict[str, str]]]:
+def _outer(raw: bytes, max_bytes: int = LIMITS.signed) -> tuple[str, list[dict[str, str]]]:
     """The payload as encoded, and the signatures' members. Raises BadSignature."""
-    if len(raw) > MAX_SIGNED:
-        raise BadSignature("too-large", f"has {len(raw):,} bytes; a signed document has at most {MAX_SIGNED:,}")
+    if len(raw) > max_bytes:
+        raise BadSignature("too-large", f"has {len(raw):,} bytes; a signed document has at most {max_bytes:,}")
     try:
         value = strict_json(raw)
     except NotJson as exc:

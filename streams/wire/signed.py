@@ -18,7 +18,7 @@ import orjson
 from streams.core import charter, instants
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision, Slot
-from streams.core.policy import Document, Invalid, Problem, parse
+from streams.core.policy import LIMITS, Document, Invalid, Limits, Problem, parse
 from streams.wire.announced import KEY_AGE, Announced
 from streams.wire.documents import Place, Placed
 from streams.wire.jws import BadSignature, Verified, digest_of, verify
@@ -93,6 +93,7 @@ def accept(
     contest: str | None = None,
     record: Record | None = None,
     announced: Announced | None = None,
+    limits: Limits = LIMITS,
 ) -> Revision:
     """Decide whether a signed document becomes a revision.
 
@@ -105,6 +106,7 @@ def accept(
         contest: the deployment's own way to contest, for documents that name none (ruling 39).
         record: its place in the policy log, or None for a file.
         announced: what ``policies.status`` says of keys and their age (ruling 32); None: not asked.
+        limits: the deployment's greatest sizes.
 
     Raises:
         Rejected: with every problem found.
@@ -112,7 +114,7 @@ def accept(
     """
     if raw is None:
         raise Rejected([Problem("tombstone", "", "a record without a value changes nothing; retract instead")], None)
-    verified, document = _read(raw, trust, audience, vocabulary, record)
+    verified, document = _read(raw, trust, audience, vocabulary, record, limits)
     return _judge(verified, document, trust, index, contest, record, announced)
 
 
@@ -193,11 +195,12 @@ def index_of_unsigned(documents: Iterable[Placed], vocabulary: Vocabulary) -> tu
 
 
 def _read(
-    raw: bytes, trust: TrustSet, audience: str, vocabulary: Vocabulary, record: Record | None
+    raw: bytes, trust: TrustSet, audience: str, vocabulary: Vocabulary, record: Record | None, limits: Limits = LIMITS
 ) -> tuple[Verified, Document]:
     try:
-        verified = verify(raw, trust, audience, published_at=record.appended_at if record else None)
-        return verified, parse(verified.payload, vocabulary)
+        at = record.appended_at if record else None
+        verified = verify(raw, trust, audience, published_at=at, max_bytes=limits.signed)
+        return verified, parse(verified.payload, vocabulary, limits)
     except BadSignature as exc:
         raise Rejected([Problem(exc.code, "", str(exc))], digest_of(raw)) from None
     except Invalid as exc:

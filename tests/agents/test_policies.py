@@ -19,6 +19,7 @@ from streams.agents.policies import LogReplaced, PolicyFollower, TableDamaged
 from streams.agents.speaker import Speaker
 from streams.core import status
 from streams.core.index import Index
+from streams.core.policy import LIMITS
 from streams.dev.authority import AUDIENCE, Authority, establish
 from streams.wire import jws
 from streams.wire.announced import KEY_AGE, Announced
@@ -67,6 +68,7 @@ class World:
             contest=None,
             metrics=Metrics(CollectorRegistry()),
             announced=self.announced,
+            limits=LIMITS,
             announcements_read=self.announcements_read,
             applied=lambda revisions: self.offsets.append(made.offset),
         )
@@ -267,4 +269,4 @@ def test_a_hostile_record_cannot_make_its_answer_too_large(world: World) -> None
     for row in world.table.rows():
         assert len(row.status) < 50_000
         assert json.loads(row.status)["type"] == "doorward.policy.rejected.v1"
-    assert json.loads(row.status)["data"]["problems"][-1]["message"] == "and 4950 more"
+    assert json.loads(row.status)["data"]["problems"][-1]["message"] == "and 951 more"

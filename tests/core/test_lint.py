@@ -13,7 +13,7 @@ from streams.core import lint as module
 from streams.core.diagnostics import CODES
 from streams.core.facts import ANONYMISED, ANY_CONNECTION, RELAY
 from streams.core.lint import MOST, Diagnostic, Given, across, lint
-from streams.core.policy import MAX_VALUES
+from streams.core.policy import LIMITS
 from streams.core.reach import Reach
 from tests.core.test_reach import VOCABULARY as SMALL
 from tests.core.test_reach import brute, parse, rules
@@ -312,5 +312,5 @@ def test_whatever_is_said_has_an_entry_and_a_place(made: list[dict[str, Any]], d
 def test_the_greatest_sizes_are_refused_before_they_are_looked_at() -> None:
     million = account(rules=[{}] * 1_000_000)
     assert [(d.code, d.path) for d in said(million)] == [("too-many", "rules")]
-    copies = account(rules=[rule("admit", {"network": ["0.0.0.0/0"] * (MAX_VALUES + 1)})])
+    copies = account(rules=[rule("admit", {"network": ["0.0.0.0/0"] * (LIMITS.values + 1)})])
     assert [(d.code, d.path) for d in said(copies)] == [("too-many", "rules[0].when.network")]

@@ -373,3 +373,20 @@ def test_the_vocabulary_is_an_argument() -> None:
 def test_a_text_is_no_longer_than_receipts_can_repeat(field: str) -> None:
     assert problems(account(**{field: "x" * policy.MAX_TEXT})) == set()
     assert problems(account(**{field: "x" * (policy.MAX_TEXT + 1)})) == {("too-long", field)}
+
+
+def test_of_very_many_problems_a_thousand_are_told() -> None:
+    wrong = account(rules=[rule("admit", {"country": ["??"] * 600}, id_=str(n)) for n in range(3)])
+    with pytest.raises(policy.Invalid) as caught:
+        parse(wrong)
+    assert len(caught.value.problems) == 1_001
+    assert caught.value.problems[-1].code == "too-many"
+
+
+@pytest.mark.parametrize("limits", [policy.Limits(rules=1), policy.Limits(values=1)])
+def test_the_greatest_sizes_are_set_by_the_deployment(limits: policy.Limits) -> None:
+    document = account(rules=[rule("admit", {"country": ["US", "CA"]}, id_=str(n)) for n in range(2)])
+    assert parse(document).rules
+    with pytest.raises(policy.Invalid) as caught:
+        policy.parse(document, VOCABULARY, limits)
+    assert {problem.code for problem in caught.value.problems} == {"too-many"}

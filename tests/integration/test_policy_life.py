@@ -227,3 +227,19 @@ def test_a_log_whose_beginning_was_deleted_is_a_finding(desk: Desk, sandbox: San
     said = late.stderr.splitlines()
     assert "offsets 0 to 1: no record (deleted, or the mark of a transaction)" in said
     assert {"offset 0: the record is missing", "offset 1: the record is missing"} <= set(said)
+
+
+def test_a_list_of_a_hundred_thousand_networks_is_taken_and_more_than_the_deployment_takes_is_not(desk: Desk) -> None:
+    networks = [f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(0, 1_700_000, 17)]
+    office = {"scope": "account", "account": "acme", "name": "office", "revision": 1, "default": "alert"}
+    office["rules"] = [{"id": "lines", "when": {"network": [f"{n}/32" for n in networks]}, "then": "admit"}]
+    file = desk.folder / "office.json"
+    file.write_text(json.dumps(office))
+    pushed = desk.run("push", str(file), "--yes")
+    assert pushed.exit_code == 0, pushed.stderr
+    assert "accepted: account/acme/office revision 1" in pushed.stdout
+    office["revision"], office["rules"] = 2, [{**office["rules"][0], "id": f"r{n}"} for n in range(2)]
+    file.write_text(json.dumps(office))
+    refused = desk.run("push", str(file), "--yes")
+    assert refused.exit_code == 2
+    assert "too-large" in refused.stderr
