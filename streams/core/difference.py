@@ -7,9 +7,9 @@ workers use (``core.decide.find``, so with the charter's caps). Combinations who
 was said and what is said now, and each group is written as boxes: a set of values a way, all of them together.
 
 A place is what is known of it: where neither document looks at connections, what an anonymised one hides counts as
-not known. Places are all countries and subdivisions of the vocabulary, the continents where nothing finer is known, and nowhere;
-so the answer is exact for them. Not told apart are files that put a country on another continent than the table does,
-and connections known in unusual part (``CONNECTION_STATES`` lists the states there are).
+not known. Places are all countries and subdivisions of the vocabulary, the continents where nothing finer is known, and
+nowhere; so the answer is exact for them. Not told apart are files that put a country on another continent than the
+table does, and connections known in unusual part (``CONNECTION_STATES`` lists the states there are).
 
 The work is bounded: where it would be too much, ``changes`` is None and the two rule lists must do
 (``core.rulelists``). ``core.differencewords`` puts all of it into words.
