@@ -122,7 +122,6 @@ class Worker:
         )
         self.announced = Announced()
         self.speaker = Speaker(table=self.table, announced=self.announced, say=self._say)
-        self.speaker.use(_trust_event(trust))
         self.geography = Geography(
             geo,
             manifest,
@@ -145,7 +144,12 @@ class Worker:
             judged=self.progress.judged,
         )
         self.trust_watch = TrustWatch(
-            trust_file, trust.digest, taken=self.policy_log.judge_by, speaker=self.speaker, worker=settings.worker
+            trust_file,
+            trust,
+            taken=self.policy_log.judge_by,
+            announced=None if sandbox else self.announced,
+            speaker=self.speaker,
+            worker=settings.worker,
         )
         self.app = self._build()
 
@@ -211,6 +215,7 @@ class Worker:
             contest=self.settings.contest,
             metrics=self.metrics,
             announced=None if self.sandbox else self.announced,
+            limits=self.settings.limits(),
             announcements_read=self.speaker.caught_up,
             applied=applied,
         )
@@ -272,6 +277,8 @@ class Worker:
 
     async def _read_policies(self) -> None:
         """Read the policy log to its end, then open the source, then go on reading (design §7)."""
+        await self.speaker.caught_up.wait()
+        await self.trust_watch.begin()
         opening = asyncio.ensure_future(self._open_when_read(time.monotonic()))
         try:
             await self.policy_log.run()
@@ -375,6 +382,7 @@ def _meaning(settings: Settings, trust: TrustSet, *, sandbox: bool) -> Meaning:
         trust=trust.digest,
         contest=settings.contest,
         key_age=not sandbox,
+        limits=settings.limits(),
     )
 
 

@@ -88,8 +88,8 @@ class Settings(BaseSettings):
         LIMITS.signed,
         ge=65_536,
         le=MAX_SIGNED,
-        description="Largest signed document, in bytes; `policies` must take records of that size. As the next two, the "
-        "same for every worker.",
+        description="Largest signed document, in bytes; `policies` must take records of that size. "
+        "This and the next two are the same for every worker.",
     )
     max_rules: int = Field(LIMITS.rules, ge=1, le=100_000, description="Most rules in a document.")
     max_values: int = Field(LIMITS.values, ge=1, le=1_000_000, description="Most values in a list of a condition.")

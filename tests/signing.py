@@ -14,10 +14,11 @@ from typing import Any
 from streams.core import policy, status
 from streams.core.index import Index, Revision
 from streams.wire import keys
+from streams.wire.announced import Announced
 from streams.wire.jws import TYP, sign
 from streams.wire.keys import PrivateKey
 from streams.wire.signed import Record, Rejected, Repeat, accept
-from streams.wire.trust import TrustSet, parse_trust, written
+from streams.wire.trust import TrustSet, parse_trust, rewritten, written
 from tests.samples import NOON, VOCABULARY
 
 AUDIENCE = "doorward"
@@ -48,6 +49,15 @@ def entry(name: str, **changed: Any) -> dict[str, Any]:
 def trusting(*entries: dict[str, Any] | str) -> TrustSet:
     """A trust set of entries, or of names from ``HELD``; of all of them without any."""
     return parse_trust(written([entry(e) if isinstance(e, str) else e for e in entries or HELD]))
+
+
+def in_use(before: TrustSet, offered: TrustSet, *, at: int) -> TrustSet:
+    """The set that workers judge by where one has been announced and another is put into their file at an instant."""
+    announced = Announced()
+    announced.note(before.announced(), at - 1)
+    running, starting = (rewritten(keys, offered, at) for keys in (before.announced(), announced.keys))
+    assert (running is None) == (starting is None)
+    return before if running else offered
 
 
 # -- signatures of any shape, for those who would rather not use ``sign`` ----------------------------------------------

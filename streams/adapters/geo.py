@@ -5,11 +5,21 @@ the findings fact by fact, and lets ``streams.core.facts.settle`` apply the ruli
 caches keep that cheap: of facts by the event's text, of findings by flat record, of merged facts by findings. The first
 is the one that answers nearly always, since the same people and offices join again and again.
 
-A worker gives ``Standards``, and then facts carry doubts (ruling 33), which service documents heed: territories in
-which the first or last address of the /24 or /48 differs, and anonymity data that do not count. The neighbours are
-looked up only where some file has a record for less than the whole /24 or /48, which is seldom.
+A worker gives ``Standards``, and then facts carry doubts (ruling 33), which service documents heed.
+
+One is of a territory that is not the block's, the /24's or /48's: its first or last address is elsewhere, or more than
+half of its addresses are. The ruling names the ends alone; a file with three lines, somebody's and both ends, would
+keep to that and single out one person all the same. A territory that half of a block shares singles out nobody, and
+real records narrower than a block pass, as long as its ends agree. The block is gone through only where some file has
+a record for less than all of it, which is seldom, once, and for ``_MOST_NETWORKS`` networks at most: what is cut finer
+is in doubt.
+
+The other is of anonymity data: they do not count, or are not of one mind. By ruling 4 a file placed first may call a
+VPN's exit residential. For C4 every file is asked: none may say tor, VPN or proxy, and an anonymity file must have
+cleared the address.
 """
 
+from collections import Counter
 from collections.abc import Container, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +33,7 @@ from streams.adapters.anonymity import Standards
 from streams.adapters.layouts import ANONYMITY_WORDS, HOSTING_WORDS, Finding, exclusions, finding_of
 from streams.adapters.mmdb import GeoUnavailable, Mmdb
 from streams.core import address
-from streams.core.facts import ANY_CONNECTION, DOUBTS, UNVOUCHED, Facts, Vocabulary, settle
+from streams.core.facts import ANONYMISED, ANY_CONNECTION, DOUBTS, UNVOUCHED, Facts, Vocabulary, settle
 
 __all__ = ["Geo", "GeoFile", "GeoUnavailable", "open_file", "shipped"]
 
@@ -31,6 +41,9 @@ _CACHED_ADDRESSES: Final = 65_536
 _CACHED_FINDINGS: Final = 4_096
 _BLOCK: Final = {4: 24, 16: 48}
 """Prefix length of what a territory must hold for, by the address's length in bytes (ruling 33)."""
+_CACHED_BLOCKS: Final = 16_384
+_MOST_NETWORKS: Final = 256
+"""Of a block that are looked at: all that a /24 can have. It takes 4 ms, for which joins wait."""
 _UNKNOWN: Final = Finding()  # also of a file that cannot answer: it excludes nothing (ruling 8)
 
 
@@ -103,6 +116,7 @@ class Geo:
         self._candidates = [] if standards is None else self._find_canaries(standards, proven)
         self.facts = lru_cache(_CACHED_ADDRESSES)(self._facts)
         self._merged = lru_cache(_CACHED_FINDINGS)(self._merge)
+        self._shared = lru_cache(_CACHED_BLOCKS)(self._share)
 
     @classmethod
     def open(cls, paths: Sequence[Path], vocabulary: Vocabulary, standards: Standards | None = None) -> "Geo":
@@ -150,6 +164,7 @@ class Geo:
     def close(self) -> None:
         """Release the files and the cached addresses. ``facts`` must not be called any more."""
         self.facts.cache_clear()
+        self._shared.cache_clear()
         for source in self._sources:
             source.close()
 
@@ -171,20 +186,52 @@ class Geo:
         return msgspec.structs.replace(facts, doubts=facts.doubts | self._odds(packed, facts))
 
     def _odds(self, packed: bytes, facts: Facts) -> int:
-        """The territories in which an end of the address's block is not known to be where the address is, as bits.
-
-        The ends' own connections are left out of it: a VPN's exit at one end hides no geography of the block.
-        """
+        """The territories of an address that are not its block's, as bits."""
+        shared = self._shared(packed[: _BLOCK[len(packed)] // 8], len(packed))
         odds = 0
-        for end in _ends(packed):
-            text, wide = address.text(end), len(end) == 16
-            found = [source.find(text, wide)._replace(connection=0, excluded=0) for source in self._sources]
-            there = Facts(None, *self._merged(*found))
-            for field, bit in DOUBTS.items():
-                here = getattr(facts, field)
-                if here is not None and here != getattr(there, field):
-                    odds |= bit
+        for field, bit in DOUBTS.items():
+            here = getattr(facts, field)
+            if here is not None and here != shared.get(field):
+                odds |= bit
         return odds
+
+    def _share(self, kept: bytes, size: int) -> dict[str, str | None]:
+        """By field, the territory of a block's first and last address, where at least half of all are in it.
+
+        Connections are left out of it: a VPN's exit hides no geography of the block.
+
+        Args:
+            kept: the block's prefix.
+            size: bytes in an address.
+        """
+        bits, block = 8 * size, 8 * len(kept)
+        first = at = int.from_bytes(kept) << bits - block
+        end = first + (1 << bits - block)
+        counted: dict[str, Counter[str | None]] = {field: Counter() for field in DOUBTS}
+        ends: list[Facts] = []
+        for _ in range(_MOST_NETWORKS):
+            text, narrowest = address.text(at.to_bytes(size)), block
+            findings = []
+            for source in self._sources:
+                finding, length = source.find_in(text, size == 16)
+                findings.append(finding._replace(connection=0, excluded=0))
+                narrowest = max(narrowest, length)
+            there = Facts(None, *self._merged(*findings))
+            # Networks nest or are apart, so the narrowest one here begins here.
+            step = min(1 << bits - narrowest, end - at)
+            for field, count in counted.items():
+                count[getattr(there, field)] += step
+            ends = [*ends[:1], there]
+            at += step
+            if at == end:
+                break
+        else:
+            return {}
+        return {
+            field: value
+            for field, count in counted.items()
+            if (value := getattr(ends[0], field)) == getattr(ends[-1], field) and 2 * count[value] >= end - first
+        }
 
     def _find_canaries(self, standards: Standards, proven: Container[str]) -> list[anonymity.Candidate]:
         return [
@@ -220,7 +267,19 @@ class Geo:
             asn=asn,
             connection=connection or ANY_CONNECTION & ~excluded,
         )
-        return (*msgspec.structs.astuple(settled)[1:-1], self._doubts)
+        doubts = self._doubts
+        if self._standards is not None and not settled.connection & ANONYMISED and not self._is_clear(findings):
+            doubts |= UNVOUCHED
+        return (*msgspec.structs.astuple(settled)[1:-1], doubts)
+
+    def _is_clear(self, findings: Sequence[Finding]) -> bool:
+        """Whether no file says that an address may be anonymised, and an anonymity file says that it is not."""
+        if any(finding.connection & ANONYMISED for finding in findings):
+            return False
+        return any(
+            source.file.anonymity and (finding.connection or finding.excluded & ANONYMISED == ANONYMISED)
+            for source, finding in zip(self._sources, findings, strict=True)
+        )
 
 
 class _Source:
@@ -284,10 +343,3 @@ class _Source:
 
     def _read_items(self, items: tuple[tuple[str, object], ...]) -> Finding:
         return finding_of(dict(items), self._vocabulary, self._excluded)
-
-
-def _ends(packed: bytes) -> tuple[bytes, bytes]:
-    """The first and last address of the /24 or /48 that holds an address."""
-    kept = packed[: _BLOCK[len(packed)] // 8]
-    rest = len(packed) - len(kept)
-    return kept + bytes(rest), kept + b"\xff" * rest

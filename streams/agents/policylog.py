@@ -1,9 +1,10 @@
 """The policy log, read for as long as a worker runs, and judged anew when the trust set changes.
 
 What is in force is a function of the log and of the trust set, and of nothing that happened in between. So a key that
-is revoked, added or changed while a worker runs is dealt with as at a start: the whole log is judged by the new set,
-into an index of its own, while joins are still decided by the old one; at the log's end the indexes are exchanged. A
-worker that starts later with that trust set comes to the same index and says so by the same digest.
+is revoked or added while a worker runs is dealt with as at a start: the whole log is judged by the new set, into an
+index of its own, while joins are still decided by the old one; at the log's end the indexes are exchanged. A worker
+that starts later with that trust set comes to the same index and says so by the same digest. Which sets may be given
+here at all is ``streams.agents.trustwatch``'s to say: none that has the past otherwise.
 
 Judging costs a third of a millisecond a document, in slices between which joins are decided. Records that are appended
 meanwhile wait for it.
@@ -173,7 +174,7 @@ class PolicyLog:
         if lost:
             paths = sorted({revision.document.path for revision in lost})
             log.warning(
-                "documents count no longer: the trust set cannot verify them; revoke keys instead of deleting them",
+                "documents count no longer by this trust set",
                 documents=len(paths),
                 first=paths[:TOLD],
             )

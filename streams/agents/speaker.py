@@ -5,7 +5,8 @@ partition 0, says the rest: what came of each record of the policy log, and whic
 that speak at once, in a rebalance, say the same events with the same ids. What is a worker's own affair (files that it
 cannot use) each says for itself.
 
-From what was announced, by whichever worker, every worker knows how old keys are (``streams.wire.announced``).
+From what was announced, by whichever worker, every worker knows how old keys are (``streams.wire.announced``), and
+which it may not be without (``streams.agents.trustwatch``).
 """
 
 import asyncio
@@ -55,8 +56,10 @@ class Hearing:
         except msgspec.MsgspecError:
             return None
         # a time that its writer chose is none: keys would be as old as a worker says
-        if isinstance(event, status.TrustEvent) and record.timestamp_type == LOG_APPEND_TIME:
-            self._announced.note(event.data.keys, record.timestamp)
+        if record.timestamp_type == LOG_APPEND_TIME:
+            self._announced.spoken_at = max(self._announced.spoken_at, record.timestamp)
+            if isinstance(event, status.TrustEvent):
+                self._announced.note(event.data.keys, record.timestamp)
         return event
 
 

@@ -4,8 +4,8 @@ A private key goes into a file of its own; the trust set, which every worker rea
 has no public part: its file goes to every worker. No command prints a private part or a sealing key.
 
 Workers follow the trust set's file, so ``new`` and ``revoke`` take effect within seconds and without a restart. A key
-is revoked, not deleted: what the policy log took in before its revocation stands, while a key that is gone verifies
-nothing, and all that it ever signed stops counting.
+is revoked, not deleted: what the policy log took in before its revocation stands. Workers refuse a set that lacks a key
+they have announced, or has it revoked from long before they are told (``streams.wire.trust.rewritten``).
 """
 
 import asyncio

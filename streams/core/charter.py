@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from streams.core import instants
+from streams.core.characters import likeness
 from streams.core.facts import ANONYMISED, CONTINENTS, DOUBTS, UNVOUCHED, Facts
 
 if TYPE_CHECKING:  # policy calls the charter; only the types point back
@@ -138,13 +139,15 @@ def c1_exact_stays_exact(document: Document, on_behalf: bool, last_on_behalf: bo
 def c5_two_approvers(document: Document, signers: Sequence[Signer], *, one_suffices: bool) -> list[Violation]:
     """C5: two holders approve a service document; one may withdraw it or take from it (ruling 31).
 
+    Holders whose names people cannot tell apart are one.
+
     Args:
         document: a service document.
         signers: the trusted keys whose signatures verified.
         one_suffices: the document is a retraction, or a revision that only takes away, and one of the signers
             approved the present one.
     """
-    holders = {signer.holder for signer in signers if "service" in signer.scopes and not signer.on_behalf}
+    holders = {likeness(signer.holder) for signer in signers if "service" in signer.scopes and not signer.on_behalf}
     wanted = 1 if one_suffices else 2
     if len(holders) >= wanted:
         return []

@@ -46,7 +46,7 @@ CONTINENTS: Final = frozenset(_CONTINENTS)
 DOUBTS: Final[Mapping[str, int]] = {"country": 1, "subdivision": 2, "continent": 4}
 """The bit of ``Facts.doubts`` for each territory."""
 UNVOUCHED: Final = 8
-"""The bit for anonymity data that are not good enough for charter C4."""
+"""The bit for anonymity data that are not good enough for charter C4: they do not count, or contradict each other."""
 
 
 class Vocabulary:
@@ -106,8 +106,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, array_like=True):
         asn: autonomous system number, or None.
         connection: the possible connections, a set of bits (``CONNECTIONS`` in order, then ``OTHER``); never empty.
         doubts: what may not be held against anyone by a service document (ruling 33), a set of bits: the territories
-            (``DOUBTS``) in which the first or last address of the /24 or /48 differs, and ``UNVOUCHED``. Owners'
-            documents know no doubts. Offline there are none.
+            (``DOUBTS``) that are not those of the whole /24 or /48, and ``UNVOUCHED``. Owners' documents know no
+            doubts. Offline there are none.
     """
 
     address: bytes | None = None

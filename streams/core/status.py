@@ -181,12 +181,12 @@ class TrustData(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class TrustRefusedData(msgspec.Struct, kw_only=True, frozen=True):
-    """A trust set that a worker cannot use.
+    """A trust set that a worker does not use: it cannot be read, or says something else of the past.
 
     Attributes:
         worker: which worker refuses it.
         reason: why, in one line.
-        in_use: the digest of the set that goes on counting.
+        in_use: the digest of the set that goes on counting; ``none`` of a worker that does not start.
     """
 
     worker: str
@@ -288,7 +288,7 @@ class TrustEvent(_Envelope, tag=TRUST, kw_only=True, frozen=True):
 
 
 class TrustRefusedEvent(_Envelope, tag=TRUST_REFUSED, kw_only=True, frozen=True):
-    """A new trust set was refused: it cannot be used."""
+    """A trust set was refused."""
 
     data: TrustRefusedData
 

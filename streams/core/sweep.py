@@ -1,10 +1,10 @@
 """Deciding live sessions again: which ones, in what order, and what is said of those whose verdict changed.
 
-A document that is accepted, a window that opens or closes and a new geo build each call for a sweep of the sessions
-they reach (``Reach``). ``decide_again`` is one session's part of it. What it says depends on the session, the index,
-the facts and the instant alone, not on which sweep came by: its trigger is worked out from what changed since the
-session was last spoken of (``trigger``). So a sweep that is run again gives the ids it gave before, and a crash between
-needs no record of how far it had come.
+A document that is accepted, a window that opens or closes, a new geo build and a new trust set each call for a sweep
+of the sessions they reach (``Reach``). ``decide_again`` is one session's part of it. What it says depends on the
+session, the index, the facts and the instant alone, not on which sweep came by: its trigger is worked out from what
+changed since the session was last spoken of (``trigger``). So a sweep that is run again gives the ids it gave before,
+and a crash between needs no record of how far it had come.
 
 ``Backlog`` holds the sweeps that are due. It takes turns between accounts, so that none waits for another's million
 sessions, and merges what reaches the same sessions, so that a hundred documents at once are one walk.
@@ -82,27 +82,39 @@ def decide_again(
     changed_trial = trial if trial.verdict != session.reported else None
     if changed is None and changed_trial is None:
         return None
-    return Change(changed, changed_trial, trigger(session, slots, provenance, at))
+    return Change(changed, changed_trial, trigger(session, slots, facts, provenance, at))
 
 
-def trigger(session: Session, slots: Sequence[Slot], provenance: Provenance, at: int) -> Trigger:
+def trigger(session: Session, slots: Sequence[Slot], facts: Facts, provenance: Provenance, at: int) -> Trigger:
     """What changed a session's verdict: the latest that happened to a document reaching it since it was spoken of.
 
-    ``policy`` and the offset of the revision, ``clock`` and the window's edge in ms, or else ``geo`` and the build.
-    Where the geo build changed too, it counts as the cause only if the documents as they are would have left the
-    session, with the facts it had, as it was.
+    ``policy`` and the offset of the revision, ``clock`` and the window's edge in ms, or ``geo`` and the build. Where
+    the geo build changed too, it counts as the cause only if the documents as they are would have left the session,
+    with the facts it had, as it was.
+
+    Where none of these happened, and its place is where it was, other documents count than did: another trust set
+    judges the same log. That is ``policy``, and ``trust`` with the instant (ms) at which the session was last spoken
+    of, so that no later change shares it.
     """
     geo: Trigger = ("geo", ("geo", provenance.geo_build))
-    if session.geo_build != provenance.geo_build:
-        enforced, reported = judge_by(slots, session, session.facts, at)
-        if enforced.verdict == session.verdict and (reported or NOTHING).verdict == session.reported:
-            return geo
+    relocated = session.geo_build != provenance.geo_build
+    if relocated and _leave(slots, session, session.facts, at):
+        return geo
     news = [slot.news(at, offset=session.policy_offset, since=session.decided_at) for slot in slots]
     latest = max((found for found in news if found is not None), key=lambda found: (found[0], found[2]), default=None)
     if latest is None:
-        return geo
+        before = msgspec.structs.replace(session.facts, address=facts.address)
+        if relocated or _leave(slots, session, before, at):
+            return geo
+        return "policy", ("trust", str(session.decided_at))
     _, edge, offset = latest
     return ("policy", ("policy", str(offset))) if edge is None else ("clock", ("clock", str(edge)))
+
+
+def _leave(slots: Sequence[Slot], session: Session, facts: Facts, at: int) -> bool:
+    """Whether documents leave a session with these facts as it was said."""
+    enforced, reported = judge_by(slots, session, facts, at)
+    return enforced.verdict == session.verdict and (reported or NOTHING).verdict == session.reported
 
 
 def reminder(session: Session) -> Trigger:

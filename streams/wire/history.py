@@ -23,7 +23,7 @@ from streams.wire.trust import TrustSet
 
 NOT_CHECKED: Final = "not checked: since when approvers' keys have been announced (ruling 32)"
 TAMPERED: Final = frozenset(
-    {"too-large", "not-jws", "header", "alg", "typ", "audience", "untrusted", "signature", "payload"}
+    {"too-large", "not-jws", "header", "alg", "typ", "audience", "untrusted", "revoked", "signature", "payload"}
     | {"key-mismatch", "revision-falls", "revision-conflict", "C5-append-time"}
 )
 """Codes of refusals that are findings about the log, rather than about a document: its signature does not hold, or

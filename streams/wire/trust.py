@@ -2,14 +2,16 @@
 
 Besides the JWK's own members each key carries
 
-``holder``     who holds it, 1-128 characters, no comma (approvers are written ``A, B``)
+``holder``     who holds it, 1-128 characters, no comma (approvers are written ``A, B``); two holders differ in more
+               than case, accents, spaces or what cannot be seen
 ``scopes``     what it may sign: ``service``, ``account/ACCOUNT`` or ``account/*``. ACCOUNT stands as in documents, not
                percent-encoded; an account named ``*`` therefore cannot have a key of its own
 ``on_behalf``  true where it signs for owners who have no key of their own
 ``revoked``    RFC 3339, where it has been withdrawn: what the policy log took in before then stands (ruling 32)
 
-A key that is withdrawn stays in the set, marked so. One that is deleted instead cannot be verified by any more: all it
-ever signed stops counting, on running workers too, since they judge the whole log by the set they have.
+A key that is withdrawn stays in the set, marked so. Since workers judge the whole log by the set they have, a set that
+says something else of the past would undo what counted then: an owner's document, or a retraction. So one that lacks a
+key announced before, or has it revoked before anybody could know, is refused (``rewritten``): trust sets only grow.
 
 Any other member is an error, since a mistyped ``on_behalf`` would otherwise widen what a key may do. A private part
 (``d``) is an error too: such a file is copied to every worker.
@@ -29,6 +31,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from streams.core import instants
+from streams.core.characters import likeness, says_something
 from streams.core.charter import Signer
 from streams.core.policy import MAX_NAME
 from streams.core.status import AnnouncedKey
@@ -37,6 +40,8 @@ from streams.wire.documents import NotJson, Unreadable, read_bytes, strict_json
 SERVICE: Final = "service"
 EVERY_ACCOUNT: Final = "account/*"
 _ACCOUNT: Final = "account/"
+BACKDATED: Final = instants.DAY // 96
+"""How long ago a key may have been revoked when the set that says so comes to a worker: 15 minutes, in ms."""
 _MEMBERS: Final = frozenset(
     ("kty", "crv", "x", "kid", "use", "key_ops", "alg", "holder", "scopes", "on_behalf", "revoked")
 )
@@ -112,6 +117,53 @@ class TrustSet:
         ]
 
 
+def rewritten(before: Iterable[AnnouncedKey], trust: TrustSet, at: int) -> str | None:
+    """What a trust set says otherwise of the past than was said before; None where it may take over.
+
+    Each key of before is there under its kid, with its holder and all its scopes (it may gain some), and works on
+    owners' behalf if it did. Whether it had been revoked is the same for every instant until ``BACKDATED`` ago: what
+    the log took in before a revocation stands (ruling 32), so a revocation begins when it is made known. For a key that
+    was stolen earlier, what it signed is retracted or superseded, where everybody sees it.
+
+    Args:
+        before: keys as they were announced, or are in use.
+        trust: the set offered.
+        at: ms since the epoch: now, or when documents were answered last.
+
+    Returns:
+        One line, which says what to do.
+    """
+    for old in before:
+        key, name = trust.keys.get(old.kid), f"key {old.kid} of {old.holder}"
+        if key is None or key.thumbprint != old.thumbprint:
+            return f"{name} is gone, though it was announced: a key is revoked, never deleted or exchanged"
+        if key.signer.holder != old.holder:
+            return f"{name} is held by {key.signer.holder} now: a key keeps its holder; revoke it and add another"
+        if lost := sorted(set(old.scopes) - set(key.signer.scopes)):
+            return f"{name} has lost the scope {lost[0]}: a key keeps its scopes; revoke it and add another"
+        if key.signer.on_behalf != old.on_behalf:
+            now = "now" if key.signer.on_behalf else "no longer"
+            return f"{name} works on owners' behalf {now} (ruling 30): a key keeps to that; revoke it and add another"
+        if problem := _redated(old.revoked, key.revoked_at, at - BACKDATED):
+            return f"{name} {problem}"
+    return None
+
+
+def _redated(said: str | None, now: int | None, earliest: int) -> str | None:
+    """What is wrong with a revocation that was said otherwise or not at all; instants before ``earliest`` are past."""
+    before = None if said is None else instants.parse(said)
+    if now == before:
+        return None
+    if before is not None and before < earliest:
+        return f"was revoked as of {said} and stays so"
+    if now is not None and now < earliest:
+        return (
+            f"is revoked as of {instants.render(now)}, long before workers were told: what the log took in until "
+            "then stands (ruling 32), so let it be revoked from now on"
+        )
+    return None
+
+
 def _described(key: TrustedKey) -> dict[str, Any]:
     return {
         "kid": key.kid,
@@ -153,6 +205,7 @@ def parse_trust(data: bytes) -> TrustSet:
             if what in seen:
                 raise ValueError(f"keys[{i}] and {seen[what]} have the same {what}")
             seen[what] = f"keys[{i}]"
+    _tell_apart(signer.holder for _, signer, _, _ in entries)
     held: dict[str, set[str]] = {}
     for _, signer, _, _ in entries:
         held.setdefault(signer.holder, set()).update(signer.scopes)
@@ -160,6 +213,18 @@ def parse_trust(data: bytes) -> TrustSet:
         TrustedKey(kid, Signer(signer.holder, signer.scopes, _works_on_behalf(signer, held[signer.holder])), public, at)
         for kid, signer, public, at in entries
     )
+
+
+def _tell_apart(holders: Iterable[str]) -> None:
+    """One person by two names that look the same would approve as two. Raises ValueError."""
+    known: dict[str, str] = {}
+    for holder in holders:
+        other = known.setdefault(likeness(holder), holder)
+        if other != holder:
+            raise ValueError(
+                f"holders {other!a} and {holder!a} differ in nothing but case, accents, spaces or characters "
+                "that cannot be seen: write one person's name in one way, and two people's names further apart"
+            )
 
 
 def written(members: Sequence[Mapping[str, Any]]) -> bytes:
@@ -209,8 +274,8 @@ def _entry(member: Any, at: str) -> tuple[str, Signer, OKPKey, int | None]:
     except (JoseError, KeyError, ValueError, TypeError):
         raise ValueError(f"{at} has no readable public key x") from None
     holder = _text(member, "holder", at)
-    if "," in holder or holder != holder.strip():
-        raise ValueError(f"{at} has a holder with a comma, or a space at an end")
+    if "," in holder or holder != holder.strip() or not says_something(holder):
+        raise ValueError(f"{at} has a holder with a comma, a space at an end, or nothing that can be seen")
     on_behalf = member.get("on_behalf", False)
     if not isinstance(on_behalf, bool):
         raise ValueError(f"{at} has an on_behalf that is neither true nor false")

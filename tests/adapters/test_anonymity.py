@@ -136,6 +136,26 @@ def test_a_place_is_in_doubt_where_the_ends_of_its_block_differ(
     assert (facts.country, doubted(facts)) == (place, wanted)
 
 
+def test_a_block_is_gone_through_once_for_all_its_addresses(geo: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = {"layout": "city", "networks": {"192.0.2.0/25": "FR-IDF", "192.0.2.128/25": "FR-ARA"}}
+    opened = geo(halves, VPNS, COUNTRY)
+    assert doubted(opened.facts(HERE)) == {"subdivision"}
+    monkeypatch.setattr(opened, "_share", None)
+    assert doubted(opened.facts("192.0.2.200")) == {"subdivision"}
+
+
+def test_two_files_that_cut_a_block_differently_are_merged_line_by_line(geo: Open) -> None:
+    """The first gives France for a quarter and says nothing of the rest, the second Germany but for a line."""
+    first = {"layout": "city", "networks": {"192.0.2.0/26": "FR"}}
+    second = {"layout": "country", "networks": {"192.0.2.0/24": "DE", "192.0.2.100/32": "FR"}}
+    opened = geo(first, VPNS, second)
+    assert doubted(opened.facts("192.0.2.70")) == {"country"}, "the first end is in France"
+    first["networks"] = {"192.0.2.64/26": "FR"}
+    opened = geo(first, VPNS, second)
+    assert (opened.facts("192.0.2.10").country, doubted(opened.facts("192.0.2.10"))) == ("DE", set())
+    assert (opened.facts("192.0.2.70").country, doubted(opened.facts("192.0.2.70"))) == ("FR", {"country"})
+
+
 def test_an_ends_own_connection_hides_no_geography(geo: Open) -> None:
     exits = {"layout": "anonymous", "networks": {**VPNS["networks"], "192.0.2.255/32": ["vpn"]}}
     facts = geo(exits, COUNTRY).facts(HERE)

@@ -155,10 +155,11 @@ def test_a_changed_setting_is_named_and_put_right_and_other_settings_stay(made: 
         return next(entry["config_value"] for entry in entries if entry["config_names"] == "segment.ms")
 
     asked(made, spoil)
-    planned_until(made, lambda found: len(found) == 3)
+    planned_until(made, lambda found: len(found) == 4)
     with pytest.raises(TopicsDiffer) as refused:
         asked(made, lambda admin: topics.check(admin, MANIFEST))
     assert {(each.setting, each.found, each.wanted) for each in refused.value.differences} == {
+        ("max.message.bytes", "1048588", "4259840"),
         ("cleanup.policy", "compact", "delete"),
         ("retention.ms", "1000", "-1"),
         ("message.timestamp.type", "CreateTime", "LogAppendTime"),

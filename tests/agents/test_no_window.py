@@ -1,9 +1,10 @@
 """No window between a join and a document: a seeded simulation that lets anything happen at any point, crashes too.
 
 A ``Script`` is what happens to a partition: events of participations (out of order, repeated), documents, windows,
-geo builds, the clock (back, too), turns, crashes and rebalances; also while a chunk is on its way to the brokers, and
-while nobody owns the partition. A ``World`` plays it on the real agent, keeper, sweeper and decider. What was said last
-of everyone still in must then be what deciding afresh gives, and what the same script without crashes says.
+geo builds, trust sets, the clock (back, too), turns, crashes and rebalances; also while a chunk is on its way to the
+brokers, and while nobody owns the partition. A ``World`` plays it on the real agent, keeper, sweeper and decider. What
+was said last of everyone still in must then be what deciding afresh gives, and what the same script without crashes
+says.
 
 In a long script what one sweep misses a later one often finds. So there is ``Single`` too: one document and nothing
 else, at every point at which a worker lets anything happen, with every kind of crash.
@@ -78,7 +79,7 @@ class Script:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._now = NOON
-        self._offset = self._geo = 0
+        self._offset = self._geo = self._trust = 0
         self._revisions: dict[tuple[str, ...], list[int]] = {}
         self.events = self._events()
         self.steps = [self._step() for _ in range(30)]
@@ -115,7 +116,7 @@ class Script:
         return [self._op() for _ in range(self._random.choice([0, 0, 1, 2]))]
 
     def _op(self) -> Op:
-        match self._random.choice(["document", "document", "clock", "clock", "geo", "tick"]):
+        match self._random.choice(["document", "document", "clock", "clock", "geo", "trust", "tick"]):
             case "document":
                 return Op("document", self._document())
             case "clock":
@@ -124,6 +125,9 @@ class Script:
             case "geo":
                 self._geo += 1
                 return Op("geo", self._geo)
+            case "trust":
+                self._trust += 1
+                return Op("trust", self._trust)
             case _:
                 return Op("tick")
 
@@ -257,7 +261,7 @@ class World:
         self.script = script
         self.crashes = crashes
         self.sent: list[tuple[str, dict[str, Any]]] = []
-        self.now, self.geo, self.position, self.asked = NOON, 0, 0, False
+        self.now, self.geo, self.trust, self.position, self.asked = NOON, 0, 0, 0, False
         self.log: list[Revision] = []
         self.newest: Outbox
         self.again = 0  # events of a chunk that was given up
@@ -309,11 +313,22 @@ class World:
         if not accepted:
             return
         self.followed = len(self.log)
-        for revision in accepted:
-            self.decider.index.put(revision)
         offset = accepted[-1].offset
         self.decider.provenance = msgspec.structs.replace(self.decider.provenance, policy_offset=offset)
-        self.sweeper.accepted(accepted, offset)
+        self._take_up(accepted)
+
+    def _take_up(self, revisions: Iterable[Revision]) -> None:
+        """Of some revisions those count whose key is trusted yet: a trust set only grows (`wire.trust.rewritten`)."""
+        counting = [r for r in revisions if r.offset % 8 - 3 <= self.trust]
+        for revision in counting:
+            self.decider.index.put(revision)
+        self.sweeper.accepted(counting, self.decider.provenance.policy_offset)
+
+    def _judge_anew(self) -> None:
+        """Judge the log so far by another trust set, as `app.Worker` does."""
+        self.decider.index = Index()
+        self._take_up(self.log[: self.followed])
+        self.sweeper.relocated()
 
     def say(self, added: Iterable[tuple[str, Any]]) -> None:
         """Decisions have got to the brokers."""
@@ -327,12 +342,16 @@ class World:
                 self.now = value
             elif what == "geo":
                 self.geo = value
+            elif what == "trust":
+                self.trust = value
             if not alive:
                 continue
             self._follow()
             if what == "geo":
                 self.decider.provenance = self._located(self.decider.provenance)
                 self.sweeper.relocated()
+            elif what == "trust":
+                self._judge_anew()
             elif what == "tick":
                 self.sweeper.tick()
 

@@ -19,7 +19,7 @@ from streams.wire.announced import Announced
 from streams.wire.jws import sign
 from streams.wire.trust import TrustSet
 from tests.samples import DAY, EU, HOUR, NOON, REMOVE, account, join, located, rule, service
-from tests.signing import AUDIENCE, HELD, Worker, b64, entry, key, signature, trusting, wrapped
+from tests.signing import AUDIENCE, HELD, Worker, b64, entry, in_use, key, signature, trusting, wrapped
 
 OPENS, CLOSES = NOON + 2 * DAY, NOON + 60 * DAY
 LATE = OPENS + DAY
@@ -113,6 +113,37 @@ def test_revoking_is_immediate_and_looks_forward_only() -> None:
     worker.takes(export(), "ann", "bo", at=NOON - 1)
     assert worker.refuses(export(2, note="New"), "ann", "bo", at=NOON) == {"C5-approvers"}
     assert worker.refuses(retraction(), "bo", at=NOON) == {"revoked"}
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        pytest.param(trusting("ann", "cleo"), id="deleted"),
+        pytest.param(trusting("ann", "cleo", entry("bo", revoked=instants.render(NOON + DAY))), id="dated back"),
+        pytest.param(trusting("ann", "cleo", entry("bo", scopes=["account/acme"])), id="another scope"),
+        pytest.param(trusting("ann", "cleo", entry("bo", on_behalf=True)), id="on behalf"),
+        pytest.param(trusting("ann", "cleo", "bo", entry("acme", holder="bo", scopes=["account/*"])), id="by wildcard"),
+        pytest.param(trusting("ann", "cleo", entry("bo", holder="ann")), id="ann's"),
+    ],
+)
+def test_a_retraction_outlives_the_key_that_signed_it(offered: TrustSet) -> None:
+    """One who keeps the trust set would else bring a document back, without a notice and without approvers."""
+    retracted_at = NOON + 3 * DAY
+    worker = Worker(in_use(trusting("ann", "bo", "cleo"), offered, at=retracted_at + HOUR))
+    worker.takes(export(), "ann", "bo", "cleo")
+    worker.takes(retraction(), "bo", at=retracted_at)
+    found, _ = judge(worker.index, join(), located(country="FR"), LATE)
+    assert found.verdict != REMOVE
+
+
+def test_the_key_that_signed_it_may_be_revoked_after_it() -> None:
+    retracted_at = NOON + 3 * DAY
+    later = trusting("ann", "cleo", entry("bo", revoked=instants.render(retracted_at + HOUR)))
+    trust = in_use(trusting("ann", "bo", "cleo"), later, at=retracted_at + HOUR)
+    assert trust is later
+    worker = Worker(trust)
+    worker.takes(export(), "ann", "bo", "cleo")
+    assert worker.takes(retraction(), "bo", at=retracted_at)
 
 
 # -- one who does what takes two ---------------------------------------------------------------------------------------
@@ -314,6 +345,15 @@ def test_owners_keys_need_no_announcement() -> None:
 def test_a_key_taken_out_and_put_back_starts_anew() -> None:
     told = announced((NOON - 60 * DAY, BOTH), (NOON - 2 * DAY, trusting("ann")), (NOON - HOUR, BOTH))
     assert Worker(BOTH, announced=told).refuses(export(), "ann", "bo") == FRESH
+
+
+@pytest.mark.parametrize("shown", [60_000, HOUR, 22 * HOUR])
+def test_a_key_shown_for_a_while_a_day_ago_is_fresh(shown: int) -> None:
+    """Put back in time to be found where it was a day before."""
+    at = NOON + DAY + shown // 2
+    told = announced((NOON, BOTH), (NOON + shown, trusting("ann")), (at - 1000, BOTH))
+    document = sign(export(not_before=instants.render(NOON + 5 * DAY)), [key("ann"), key("bo")], AUDIENCE)
+    assert Worker(BOTH, announced=told).reads(document, "service/export", at=at) == FRESH
 
 
 def test_everybody_here_is_who_they_say() -> None:

@@ -56,7 +56,8 @@ def verdict(tmp_path: Path) -> Look:
         files = [] if overlay is None else [write(layout, overlay)]
         files.append(write("city", REAL))
         if anonymous is not None:
-            files.append(write("anonymous", anonymous))
+            spec = anonymous if "networks" in anonymous else {"networks": anonymous}
+            files.append(write("anonymous", **spec))
         geo = Geo.open(files, VOCABULARY, asked)
         geo.review(BUILD * 1000 + days * DAY)
         documents = index(make(rules=[rule("remove", when)] if when else RULES))
@@ -84,11 +85,16 @@ def test_the_real_files_remove_whom_they_should(verdict: Look) -> None:
         (LINE, {"198.51.100.0/25": "FR"}),
         (LINE, {"198.51.100.64/26": "FR", "198.51.100.0/32": "FR"}),
         (LINE, {"198.51.100.64/26": "FR", "198.51.100.255/32": "FR"}),
+        (LINE, dict.fromkeys((f"{LINE}/32", "198.51.100.0/32", "198.51.100.255/32"), "FR")),
+        (LINE, {"198.51.100.64/26": "FR", "198.51.100.0/32": "FR", "198.51.100.255/32": "FR"}),
+        (LINE, {f"198.51.100.{n}/32": "FR" for n in (*range(0, 250, 2), 77, 255)}),
         ("198.51.100.0", {"198.51.100.0/32": "FR"}),
         ("198.51.100.255", {"198.51.100.255/32": "FR"}),
         (SIX, {f"{SIX}/128": "FR"}),
         (SIX, {"2001:db8:1:2::/64": "FR"}),
         (SIX, {"2001:db8:1::/49": "FR"}),
+        (SIX, dict.fromkeys((f"{SIX}/128", "2001:db8:1::/128", f"2001:db8:1{':ffff' * 5}/128"), "FR")),
+        (SIX, {f"2001:db8:1:{n:x}::/64": "FR" for n in range(0, 1024, 2)} | {"2001:db8:1:8000::/49": "FR"}),
         (f"::ffff:{LINE}", {f"{LINE}/32": "FR"}),
         (f"64:ff9b::{LINE}", {f"{LINE}/32": "FR"}),
     ],
@@ -110,6 +116,24 @@ def test_a_file_for_one_line_removes_nobody(verdict: Look, line: str, overlay: d
 )
 def test_whichever_territory_it_is_about(verdict: Look, overlay: dict[str, str], when: dict[str, Any]) -> None:
     assert verdict(FRENCH, overlay, when=when) == "alert"
+
+
+@pytest.mark.parametrize(
+    ("line", "overlay"),
+    [
+        (LINE, {"198.51.100.0/24": "FR"}),
+        (LINE, {"198.51.100.0/25": "FR", "198.51.100.192/26": "FR"}),
+        (LINE, {"198.51.100.64/26": "FR", "198.51.100.0/27": "FR", "198.51.100.224/27": "FR"}),
+        (SIX, {"2001:db8:1::/48": "FR"}),
+        (SIX, {"2001:db8:1::/49": "FR", f"2001:db8:1{':ffff' * 5}/128": "FR"}),
+        (FRENCH, {"203.0.113.64/26": "DE", "203.0.113.128/29": "DE"}),
+    ],
+)
+def test_a_record_of_less_than_a_block_counts_where_half_of_it_and_its_ends_agree(
+    verdict: Look, line: str, overlay: dict[str, str]
+) -> None:
+    """Real files cut blocks up; they place many alike, and that singles out nobody."""
+    assert verdict(line, overlay) == "remove"
 
 
 def test_one_line_that_is_elsewhere_spares_the_rest_of_its_block_nothing(verdict: Look) -> None:
@@ -136,6 +160,26 @@ def test_one_line_that_is_elsewhere_spares_the_rest_of_its_block_nothing(verdict
 def test_who_is_not_known_to_be_clear_is_not_removed(verdict: Look, special: dict[str, Any]) -> None:
     assert verdict(FRENCH, **special) == "alert"
     assert verdict(FRENCH, make=account, **special) == "remove"
+
+
+@pytest.mark.parametrize("said", [{"connection": "residential"}, {"connection": "mobile"}, {"hosting": True}])
+@pytest.mark.parametrize("flags", [["vpn"], ["tor", "hosting"], {"is_anonymous": True}])
+def test_an_overlay_does_not_clear_whom_an_anonymity_file_lists(verdict: Look, said: Any, flags: Any) -> None:
+    """By ruling 4 the file placed first has the word on the connection, and so the person a place."""
+    special = {"layout": "flat", "anonymous": {f"{CANARY}/32": ["tor"], f"{FRENCH}/32": flags}}
+    assert verdict(FRENCH, {f"{FRENCH}/32": said}, **special) == "alert"
+    assert verdict(FRENCH, {"203.0.113.0/24": said}, **special) == "alert"
+    assert verdict(FRENCH, {f"{FRENCH}/32": said}, make=account, **special) == "remove"
+    assert verdict(FRENCH, {f"{FRENCH}/32": said}, layout="flat") == "remove", "whom nobody lists is clear"
+
+
+def test_an_overlay_does_not_clear_whom_no_anonymity_file_can_answer_for(verdict: Look) -> None:
+    """The anonymity file knows IPv4 alone; a connection that another file names is no word from it."""
+    when, four = {"country": ["DE"]}, {"ip_version": 4, "networks": ANONYMOUS}
+    assert verdict(SIX, {f"{SIX}/128": {"connection": "residential"}}, layout="flat", when=when) == "remove"
+    assert (
+        verdict(SIX, {f"{SIX}/128": {"connection": "residential"}}, layout="flat", when=when, anonymous=four) == "alert"
+    )
 
 
 @pytest.mark.parametrize("doubt", [*DOUBTS.values(), UNVOUCHED, 15])

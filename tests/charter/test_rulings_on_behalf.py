@@ -17,6 +17,7 @@ from streams.core.facts import NOTHING_KNOWN, Facts
 from streams.core.index import Index
 from streams.core.sessions import begin
 from streams.core.sweep import decide_again
+from streams.wire.trust import TrustSet
 from tests.samples import (
     ADMIT,
     ALERT,
@@ -37,7 +38,7 @@ from tests.samples import (
     rule,
     service,
 )
-from tests.signing import Worker, entry, trusting
+from tests.signing import Worker, entry, in_use, trusting
 
 ROLES = st.sampled_from(["host", "cohost", "participant", "guest"])
 HOSTS = ("host", "cohost")
@@ -241,3 +242,40 @@ def test_the_receipt_says_so() -> None:
     assert said.document == made.sha256
     for copy in (said.person, said.host):
         assert "settings-service on the owner's behalf" in copy
+
+
+# -- the owner's key taken away ----------------------------------------------------------------------------------------
+
+OWNED = trusting("acme", "settings")
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        pytest.param(trusting("settings"), id="deleted"),
+        pytest.param(
+            trusting("settings", entry("acme", revoked=instants.render(NOON - DAY))), id="revoked, dated back"
+        ),
+        pytest.param(trusting("settings", entry("acme", scopes=["account/globex"])), id="for another account"),
+        pytest.param(trusting("settings", entry("acme", on_behalf=True)), id="made to work on behalf"),
+        pytest.param(
+            trusting("settings", "acme", entry("bo", holder="acme", scopes=["service"])), id="an approver by name"
+        ),
+        pytest.param(trusting("settings", entry("acme", kid="acme-1")), id="under another kid"),
+        pytest.param(trusting("settings", entry("acme", x=entry("bo")["x"])), id="exchanged"),
+        pytest.param(trusting("settings", entry("acme", revoked=instants.render(NOON + DAY))), id="revoked then"),
+    ],
+)
+def test_whoever_keeps_the_trust_set_cannot_hand_a_path_over(offered: TrustSet) -> None:
+    """The log is judged by the set there is now: without the owner's key the path would never have been theirs."""
+    worker = Worker(in_use(OWNED, offered, at=NOON + DAY))
+    worker.takes(account(default="alert"), "acme")
+    removing = account(default="remove", revision=2)
+    assert worker.refuses(removing, "settings", at=NOON + DAY) & {"C1-owner", "C1-on-behalf"}
+    assert worker.refuses(account(default="remove"), "settings", at=NOON + DAY)
+
+
+def test_an_owner_comes_into_a_key_of_their_own_all_the_same() -> None:
+    worker = Worker(in_use(trusting("settings"), OWNED, at=NOON))
+    worker.takes(account(default="alert"), "acme")
+    assert worker.refuses(account(default="remove", revision=2), "settings") == {"C1-owner"}

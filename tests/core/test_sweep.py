@@ -219,6 +219,27 @@ def test_facts_of_the_same_build_that_changed_are_its_cause() -> None:
     assert change.trigger == ("geo", ("geo", OLD.geo_build))
 
 
+def test_other_documents_of_the_same_log_are_policy_and_no_two_such_changes_share_an_id() -> None:
+    """A trust set that adds a key has a document count that did not, though the log is no longer than it was."""
+    without, brought = index(accepted(OPEN, 30)), index(accepted(OPEN, 30), accepted(NOT_FR, 40))
+    session = said(without, THERE)
+    change = again(session, brought, hour(2), THERE)
+    assert change is not None
+    assert (verdicts(change), change.trigger) == ((REMOVE, None), ("policy", ("trust", str(NOON))))
+    session = said(brought, THERE, at=hour(2))
+    change = again(session, without, hour(3), THERE)
+    assert change is not None
+    assert (verdicts(change), change.trigger) == ((ADMIT, None), ("policy", ("trust", str(hour(2)))))
+
+
+def test_so_they_are_where_a_rule_reads_the_address() -> None:
+    office = account(name="office", rules=[rule("remove", {"network": ["203.0.113.0/24"]})], unknown="admit")
+    at_office = msgspec.structs.replace(HERE, address=bytes([203, 0, 113, 9]))
+    change = again(said(Index()), index(accepted(office, 40)), hour(2), at_office)
+    assert change is not None
+    assert (verdicts(change), change.trigger[0]) == ((REMOVE, None), "policy")
+
+
 def test_a_geo_build_beside_documents_is_the_cause_only_where_they_would_have_left_the_session_as_it_was() -> None:
     before = [accepted(NOT_FR, 40)]
     session = said(index(*before))

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from streams.core import instants
 from streams.core.charter import Signer
 from streams.wire import keys
-from streams.wire.trust import TrustUnavailable, parse_trust, read_trust, written
+from streams.wire.trust import BACKDATED, TrustUnavailable, parse_trust, read_trust, rewritten, written
+from tests.samples import DAY, NOON
 from tests.signing import entry, key, trusting
 
 
@@ -212,3 +214,80 @@ def test_a_file_that_is_no_json_is_no_key(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.jwk").write_text(text)
     with pytest.raises(keys.KeyUnavailable, match="is no private Ed25519 key"):
         keys.read_private(tmp_path / "a.jwk")
+
+
+# -- what a set says of the past ---------------------------------------------------------------------------------------
+
+ANN, BO = entry("ann"), entry("bo", revoked=instants.render(NOON - DAY))
+ACME, SETTINGS = entry("acme"), entry("settings")
+BEFORE = trusting(ANN, BO, ACME, SETTINGS).announced()
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param([ANN, BO, ACME, SETTINGS], id="the same"),
+        pytest.param([SETTINGS, ACME, BO, ANN, entry("cleo")], id="a key more"),
+        pytest.param([ANN, BO, entry("acme", scopes=["account/acme", "account/globex"]), SETTINGS], id="a scope more"),
+        pytest.param([entry("ann", revoked=instants.render(NOON)), BO, ACME, SETTINGS], id="revoked now"),
+        pytest.param(
+            [entry("ann", revoked=instants.render(NOON - BACKDATED)), BO, ACME, SETTINGS], id="a quarter of an hour ago"
+        ),
+        pytest.param([entry("ann", revoked=instants.render(NOON + DAY)), BO, ACME, SETTINGS], id="revoked tomorrow"),
+    ],
+)
+def test_a_set_may_grow_and_keys_be_revoked(now: list[dict[str, Any]]) -> None:
+    assert rewritten(BEFORE, trusting(*now), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        pytest.param([BO, ACME, SETTINGS], "key ann of ann is gone", id="deleted"),
+        pytest.param([ANN, ACME, SETTINGS], "key bo of bo is gone", id="deleted after it was revoked"),
+        pytest.param([entry("ann", kid="ann-1"), BO, ACME, SETTINGS], "key ann of ann is gone", id="renamed"),
+        pytest.param([entry("ann", x=entry("cleo")["x"]), BO, ACME, SETTINGS], "ann of ann is gone", id="exchanged"),
+        pytest.param([entry("ann", holder="x"), BO, ACME, SETTINGS], "held by x now", id="another holder"),
+        pytest.param(
+            [ANN, BO, entry("acme", scopes=["account/x"]), SETTINGS], "lost the scope account/acme", id="scope"
+        ),
+        pytest.param([ANN, BO, entry("acme", on_behalf=True), SETTINGS], "behalf now", id="on behalf"),
+        pytest.param(
+            [ANN, BO, ACME, SETTINGS, entry("cleo", holder="acme")], "acme of acme works on", id="by another's scope"
+        ),
+        pytest.param(
+            [ANN, BO, ACME, SETTINGS, entry("x", holder="ann", scopes=["account/*"])],
+            "ann of ann works on",
+            id="an approver no more",
+        ),
+        pytest.param([ANN, entry("bo"), ACME, SETTINGS], "stays so", id="no longer revoked"),
+        pytest.param([ANN, entry("bo", revoked=instants.render(NOON)), ACME, SETTINGS], "stays so", id="later"),
+        pytest.param(
+            [ANN, entry("bo", revoked=instants.render(NOON - 2 * DAY)), ACME, SETTINGS], "stays so", id="earlier"
+        ),
+        pytest.param(
+            [entry("ann", revoked=instants.render(NOON - BACKDATED - 1)), BO, ACME, SETTINGS],
+            "from now on",
+            id="dated back",
+        ),
+    ],
+)
+def test_a_set_that_rewrites_the_past_is_refused(now: list[dict[str, Any]], why: str) -> None:
+    problem = rewritten(BEFORE, trusting(*now), NOON)
+    assert problem is not None
+    assert why in problem
+
+
+def test_a_revocation_that_has_not_come_to_pass_may_be_moved_or_taken_back() -> None:
+    planned = trusting(entry("ann", revoked=instants.render(NOON + DAY))).announced()
+    for revoked in (NOON, NOON + 2 * DAY):
+        assert rewritten(planned, trusting(entry("ann", revoked=instants.render(revoked))), NOON) is None
+    assert rewritten(planned, trusting("ann"), NOON) is None
+    assert rewritten(planned, trusting("ann"), NOON + 2 * DAY) is not None
+
+
+def test_a_key_that_worked_on_behalf_does_not_become_the_owners() -> None:
+    before = trusting(entry("acme", on_behalf=True)).announced()
+    problem = rewritten(before, trusting("acme"), NOON)
+    assert problem is not None
+    assert "behalf no longer" in problem
