@@ -111,6 +111,8 @@ def revoke(
             known = trust.read_trust(real).keys.get(kid)
             if known is None:
                 console.fail(f"KID: {kid} is not in {trust_file}", console.BAD_INPUT)
+            if known.revoked_at is None and since < now - trust.BACKDATED:
+                console.say("warning: workers that announced it refuse a revocation dated back by more than 15 minutes")
             if known.revoked_at is not None and known.revoked_at <= since:
                 when = instants.render(known.revoked_at)
                 console.fail(f"KID: {kid} has been revoked since {when}", console.BAD_INPUT)

@@ -167,7 +167,7 @@ def test_a_changed_setting_is_named_and_put_right_and_other_settings_stay(made: 
     assert "topic policies: cleanup.policy is compact, should be delete" in str(refused.value)
 
     applied, left = asked(made, lambda admin: topics.apply(admin, MANIFEST))
-    assert len(applied) == 3
+    assert len(applied) == 4
     assert left == []
     assert asked(made, segment_ms) == "600000"
 
