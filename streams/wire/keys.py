@@ -33,9 +33,11 @@ class PrivateKey(msgspec.Struct, frozen=True):
 
 
 def generate() -> PrivateKey:
-    """A new Ed25519 key."""
-    key = OKPKey.generate_key("Ed25519")
-    return PrivateKey(key.thumbprint(), key)
+    """A new Ed25519 key. Its id is no option of a command line: one in 64 would begin with a dash."""
+    while True:
+        key = OKPKey.generate_key("Ed25519")
+        if not key.thumbprint().startswith("-"):
+            return PrivateKey(key.thumbprint(), key)
 
 
 def public_jwk(key: PrivateKey, holder: str, scopes: Sequence[str], *, on_behalf: bool = False) -> dict[str, Any]:

@@ -243,3 +243,7 @@ def test_where_no_broker_answers_the_list_says_so(tmp_path: Path) -> None:
     result = doorward("list", "--trust", tmp_path / "trust.json", "--bootstrap", nobody)
     assert result.exit_code == 3
     assert nobody in result.stderr
+
+
+def test_no_key_id_looks_like_an_option() -> None:
+    assert not [key for key in (generate() for _ in range(300)) if key.kid.startswith("-")]
