@@ -19,7 +19,7 @@ from streams.adapters.seal import Sealer, SealUnavailable
 from streams.cli.keys import app
 from streams.core import instants
 from streams.wire.jws import sign, verify
-from streams.wire.keys import KeyUnavailable, read_private
+from streams.wire.keys import KeyUnavailable, generate, read_private
 from streams.wire.trust import read_trust
 
 
