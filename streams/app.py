@@ -231,6 +231,8 @@ class Worker:
             self.sessions.own(partition, generation)
             self.agent.write_over(partition, self.sessions.overwritten(partition))
         self.sweeper.recovered()
+        strangers, self.sessions.undecodable = self.sessions.undecodable, 0
+        self.metrics.session_faults.labels("undecodable").inc(strangers)
         self.metrics.partitions.set(len(owned))
         self.speaker.may_speak = 0 in owned
         seconds = round(time.monotonic() - started, 3)
