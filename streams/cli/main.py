@@ -7,6 +7,7 @@ import typer
 from streams import __version__
 from streams.adapters.iso import vocabulary
 from streams.cli import (
+    acls,
     config,
     decide,
     demo,
@@ -19,11 +20,13 @@ from streams.cli import (
     policydiff,
     policylog,
     policytest,
+    replay,
     report,
     retract,
     run,
     schema,
     topics,
+    verify,
 )
 
 app = typer.Typer(
@@ -40,6 +43,8 @@ app.command("run")(run.run)
 app.command("decide")(decide.decide)
 app.command("load")(demo.load)
 app.command("report")(report.report)
+app.command("verify")(verify.verify)
+app.command("replay")(replay.replay)
 policy.app.command("lint")(lint.lint_documents)
 policy.app.command("explain")(explain.explain_joins)
 policy.app.command("test")(policytest.try_cases)
@@ -50,6 +55,7 @@ policy.app.command("log")(policylog.log)
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
+app.add_typer(acls.app, name="acls")
 app.add_typer(schema.app, name="schema")
 app.add_typer(geo.app, name="geo")
 app.add_typer(config.app, name="config")

@@ -158,11 +158,11 @@ def kafka_errors() -> Iterator[None]:
 
 
 @contextmanager
-def progress(total: int | None) -> Iterator[Advance]:
+def progress(total: int | None, what: str = "reading decisions") -> Iterator[Advance]:
     """A bar on stderr where a terminal watches; what is yielded moves it on."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading decisions", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda more: bar.advance(task, more)
