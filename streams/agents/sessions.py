@@ -235,7 +235,8 @@ class SessionKeeper:
     def note(self, session: Session, at: int) -> None:
         """What a decision said now was made with; the rest of its ``order``."""
         provenance = self._decider.provenance
-        session.policy_offset, session.geo_time, session.decided_at = provenance.policy_offset, provenance.geo_time, at
+        session.policy_offset, session.decided_at = provenance.policy_offset, at
+        session.geo_time = max(session.geo_time, provenance.geo_time)
         if session.verdict != REMOVE:
             session.removed_at = 0
         elif not session.removed_at:

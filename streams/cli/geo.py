@@ -107,14 +107,7 @@ def adopt(
             help="Share of live verdicts these files may change. Without it each worker's DOORWARD_GEO_MAX_CHANGE.",
         ),
     ] = None,
-    allow_older: Annotated[
-        bool,
-        typer.Option(
-            "--allow-older",
-            help="Go back to an older build. `order` names a build's time, so what was said of people already in under "
-            "the newer one outranks this until their next event or the next document that reaches them.",
-        ),
-    ] = False,
+    allow_older: Annotated[bool, typer.Option("--allow-older", help="Go back to an older build.")] = False,
     prune: Annotated[
         bool,
         typer.Option(

@@ -273,7 +273,8 @@ def _decision(
         policies=judgement.policies,
         policy_offset=provenance.policy_offset,
         geo_build=provenance.geo_build,
-        order=[offset, provenance.policy_offset, provenance.geo_time, at],
+        # Geo files may be exchanged for older ones; what is said then must not rank below what was said before.
+        order=[offset, provenance.policy_offset, max(provenance.geo_time, getattr(whose, "geo_time", 0)), at],
         decided_at=time,
         engine=provenance.engine,
     )

@@ -261,11 +261,12 @@ class Prover:
     ) -> DecisionEvent:
         data = said.decision.data
         at, offset = data.order[3], data.order[0]
-        if event is not None:
-            of: JoinData = whose.event.data  # type: ignore[assignment]  # a leave is never decided
-            return decision(event, facts, judgement, provenance, mode=said.mode, offset=offset, at=at, of=of)
-        newest: JoinEvent = whose.event  # type: ignore[assignment]  # as above
+        newest: JoinEvent = whose.event  # type: ignore[assignment]  # a leave is never decided
         session = begin(newest, facts, None, offset, data.geo_build)
+        if any(s.decision.data.order[:3:2] == data.order[:3:2] for s in self._said if s.decision.data.order[3] < at):
+            session.geo_time = data.order[2]  # geo files may be exchanged for older ones, which `order` does not follow
+        if event is not None:
+            return decision(event, facts, judgement, provenance, mode=said.mode, offset=offset, at=at, of=session)
         return decision_again(
             session, facts, judgement, provenance, mode=said.mode, at=at, cause=data.cause, trigger=trigger
         )

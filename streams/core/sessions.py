@@ -60,7 +60,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, array_like=True):
         cause: of the decision last said.
         offset: in ``joins``, of the newest event; with the three that follow it is ``order`` of what was last said.
         policy_offset: the policy log's.
-        geo_time: the geo files', Unix seconds.
+        geo_time: the geo files', Unix seconds; the newest of those with which this event's decisions were made.
         decided_at: ms since the epoch.
         geo_build: the geo files that ``facts`` came from.
         sequence, time, id, source: the newest event's; ``time`` in ms since the epoch.
@@ -243,6 +243,8 @@ def renew(session: Session, event: JoinEvent, facts: Facts, sealed: bytes | None
         session.offset = offset = max(session.offset, offset)
         if (data.role, data.stage, sealed or b"") <= (session.role, session.stage, session.sealed or b""):
             return False
+    if offset > session.offset:
+        session.geo_time = 0  # whatever is said of this event ranks above all that was said before
     session.role, session.stage = data.role or "participant", data.stage or "live"
     session.facts, session.sealed, session.geo_build = facts, sealed, build
     session.sequence, session.time = data.sequence, _milliseconds(event)

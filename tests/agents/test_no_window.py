@@ -79,7 +79,7 @@ class Script:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._now = NOON
-        self._offset = self._geo = self._trust = 0
+        self._offset = self._geo = self._newest = self._trust = 0
         self._revisions: dict[tuple[str, ...], list[int]] = {}
         self.events = self._events()
         self.steps = [self._step() for _ in range(30)]
@@ -123,7 +123,8 @@ class Script:
                 self._now += self._random.choice([1, 1_000, 10_000, 40_000])
                 return Op("clock", self._now - self._random.choice([0, 0, 0, 1, 1_500, 30_000]))
             case "geo":
-                self._geo += 1
+                self._newest += 1  # or back to an older build
+                self._geo = self._newest if self._random.random() < 0.8 else self._random.randrange(self._newest)
                 return Op("geo", self._geo)
             case "trust":
                 self._trust += 1
