@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint fast cover bench lock clean
+.PHONY: help env demo test lint fast cover bench fuzz chaos lock clean
 
 help:  ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ bench: env  ## Every benchmark, one after the other (half an hour; a quiet machi
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python -m benchmarks.sweeps --sessions 1000000 --everyone
 	$(BIN)/python -m benchmarks.fairness
+
+fuzz: env  ## Hostile inputs for all that reads bytes from elsewhere; INPUTS=N (a million, some ten minutes), FUZZ="--from N".
+	@$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(FUZZ)
+
+chaos: env  ## Faults on real brokers, long form, some ten minutes; writes the table in tests/chaos/README.md.
+	@CHAOS=long $(BIN)/python -m pytest -q -s tests/chaos
 
 fast: env  ## Only what needs no broker.
 	@$(BIN)/python -m pytest -q -m "not broker"

@@ -29,6 +29,7 @@ workers log them (charter C7).
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,7 +218,9 @@ def parse(data: bytes, vocabulary: Vocabulary) -> Manifest:
         manifest = msgspec.convert(strict_json(data), Manifest)
     except NotJson as error:
         at = f" (line {error.line}, column {error.column})" if error.line else ""
-        raise ValueError(f"{error}{at}") from None
+        raise ValueError(f"{_without_addresses(str(error))}{at}") from None
+    except msgspec.ValidationError as error:
+        raise ValueError(_without_addresses(str(error))) from None
     if manifest.adopted_at is not None:
         _instant(manifest.adopted_at, "adopted_at")
     seen: dict[tuple[str, str], int] = {}
@@ -234,6 +237,13 @@ def parse(data: bytes, vocabulary: Vocabulary) -> Manifest:
             if (earlier := seen.setdefault(key, number)) != number:
                 raise ValueError(f"files[{earlier}] and {at} have the same {key[0]}, {key[1]}")
     return manifest
+
+
+_LIKE_AN_ADDRESS: Final = re.compile(r"(?<![\w$.])[0-9A-Fa-f]*(?:[.:][0-9A-Fa-f]*){2,}(?!\w)")
+
+
+def _without_addresses(text: str) -> str:
+    return _LIKE_AN_ADDRESS.sub("(an address)", text)
 
 
 def _printable(text: str) -> str:

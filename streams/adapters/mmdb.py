@@ -19,7 +19,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -27,6 +27,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import maxminddb
 
 _METADATA_START: Final = b"\xab\xcd\xefMaxMind.com"
+_LONGEST_METADATA: Final = 128 * 1024
+_UNSIGNED: Final = (5, 6, 9, 10)
 _SEPARATOR: Final = 16  # zero bytes between tree and data section
 _EXTENDED, _POINTER, _STRING, _MAP, _ARRAY, _BOOLEAN = 0, 1, 2, 7, 11, 14  # types; pointers and sizes are theirs
 
@@ -117,11 +119,12 @@ class Mmdb:
                 check = _contents_apart if apart else _contents
                 contents = check(copy, words, further, count)
                 self._reader = _reader(copy)
+                copy.seek(max(0, self.size - _LONGEST_METADATA))
+                metadata = metadata_of(copy.read())
         except OSError as error:
             raise GeoUnavailable(f"geo file {path}: {error.strerror or error}") from None
         except _DAMAGE:
             raise GeoDamaged(f"geo file {path}: not an MMDB file, or a damaged one") from None
-        metadata = self._reader.metadata()
         self.has_words, self.has_further, self.records = contents
         self.built = datetime.fromtimestamp(metadata.build_epoch, UTC)
         self.name = name_of(path, self.built, self.sha256)
@@ -180,11 +183,11 @@ def _reader(copy: BinaryIO) -> Any:
 
 def _contents(copy: BinaryIO, words: frozenset[str], further: frozenset[str], count: bool) -> Contents:
     """Check a file. Raises one of ``_DAMAGE``."""
-    with _reader(copy) as reader:
-        metadata = reader.metadata()
-    datetime.fromtimestamp(metadata.build_epoch, UTC)
     copy.seek(0)
-    sections = _Sections(copy.read(), metadata.node_count, metadata.record_size)
+    content = copy.read()
+    metadata = metadata_of(content)
+    _reader(copy).close()
+    sections = _Sections(content, metadata.node_count, metadata.record_size)
     sections.check()
     return Contents(*sections.search(words, further), sections.count() if count else None)
 
@@ -203,6 +206,32 @@ def _contents_apart(copy: BinaryIO, words: frozenset[str], further: frozenset[st
     if done.returncode:  # killed, or out of memory: that says nothing about the file
         raise OSError(f"its check ended with status {done.returncode}")
     return Contents(*json.loads(done.stdout))
+
+
+class Metadata(NamedTuple):
+    """What a file says of itself, as far as it is used here.
+
+    maxminddb's own way to say it (3.0) crashes the process where the metadata have a member that it does not know,
+    though the format allows for some, or a key that is no text.
+    """
+
+    node_count: int
+    record_size: int
+    ip_version: int
+    build_epoch: int
+    database_type: str
+
+
+def metadata_of(content: bytes) -> Metadata:
+    """The metadata at the end of a file. Raises one of ``_DAMAGE``."""
+    start = content.rindex(_METADATA_START) + len(_METADATA_START)
+    section = _Sections(bytes(_SEPARATOR) + content[start:] + _METADATA_START, 0, 0)
+    found = section.members(Metadata._fields)
+    metadata = Metadata(**found)
+    if not isinstance(metadata.database_type, str) or not all(isinstance(each, int) for each in metadata[:4]):
+        raise ValueError("a member of the metadata has another type")
+    datetime.fromtimestamp(metadata.build_epoch, UTC)
+    return metadata
 
 
 class _Sections:
@@ -228,6 +257,24 @@ class _Sections:
             at = self._skip(at)
         if at > len(self._data):
             raise ValueError("the last value is cut short")
+
+    def members(self, names: Container[str]) -> dict[str, Any]:
+        """Some members of the map that the data begin with: texts and whole numbers."""
+        kind, size, at = self._head(0)
+        if kind != _MAP:
+            raise ValueError("the metadata are no map")
+        found: dict[str, Any] = {}
+        for _ in range(size):
+            key, at = self._key(at)
+            if key in names:
+                kind, length, begin = self._head(at)
+                raw = self._data[begin : begin + length]
+                if kind == _STRING:
+                    found[key] = str(raw, "utf-8")
+                elif kind in _UNSIGNED:
+                    found[key] = int.from_bytes(raw)
+            at = self._skip(at)
+        return found
 
     def search(self, words: frozenset[str], further: frozenset[str]) -> tuple[bool, bool]:
         """Whether records have ``words``, and if so ``further``: as keys, or as values of the key ``connection``.

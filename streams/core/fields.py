@@ -103,6 +103,9 @@ class Fields:
         if not isinstance(text, str):
             self.bad("type", at, f"must be a string, not {kind(text)}")
             return None
+        if _LONE_SURROGATE.search(text):
+            self.bad("type", at, "must not hold a lone surrogate, which is no character")
+            return None
         if len(text) > MAX_TEXT:
             self.bad("too-long", at, f"must have at most {MAX_TEXT} characters, not {len(text)}")
             return None

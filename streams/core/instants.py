@@ -15,7 +15,7 @@ _RFC3339: Final = re.compile(
 DAY: Final = 86_400_000
 """Milliseconds in a day."""
 _FIRST: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
-_LAST: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
+LATEST: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
 
 
 def parse(text: str) -> int:
@@ -43,7 +43,7 @@ def parse(text: str) -> int:
     if fraction := match[7]:
         whole, rest = int(fraction[:3].ljust(3, "0")), fraction[3:]
         milliseconds += whole + (1 if rest.strip("0") else 0)
-    if not _FIRST <= milliseconds <= _LAST:
+    if not _FIRST <= milliseconds <= LATEST:
         raise ValueError("no such time in UTC: it has no year from 1 to 9999")
     return milliseconds
 

@@ -333,7 +333,10 @@ def encode(event: StatusEvent) -> bytes:
 
 def decode(value: bytes) -> StatusEvent:
     """Read a record of ``policies.status``. Raises msgspec.MsgspecError, for a type of a later version too."""
-    return _decode(value)
+    try:
+        return _decode(value)
+    except (UnicodeDecodeError, RecursionError) as exc:
+        raise msgspec.DecodeError(str(exc)) from None
 
 
 def accepted(revision: Revision, *, offset: int, appended_at: int) -> AcceptedEvent:

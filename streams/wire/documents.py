@@ -255,6 +255,8 @@ def strict_json(data: bytes) -> Any:
         return _DECODER.decode(data.decode())
     except _Duplicate as exc:
         raise NotJson(str(exc), code="duplicate-key") from None
+    except RecursionError:  # under a key that stands twice, where ``_check_json`` did not see it
+        raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep") from None
 
 
 def _check_json(data: bytes) -> tuple[Any, int]:
@@ -308,6 +310,10 @@ def _read_json(text: str, file: str, spans: list[Callable[[], Spans]] | None) ->
         except _Duplicate as exc:
             problems.append(Unreadable(file, line, None, str(exc), "duplicate-key"))
             break  # where the next document begins is not known
+        except RecursionError:  # under a key that stands twice, where ``_check_json`` did not see it
+            message = f"more than {MAX_DEPTH} containers in one another"
+            problems.append(Unreadable(file, line, None, message, "too-deep"))
+            break
         if at - begin > MAX_DOCUMENT:
             problems.append(Unreadable(file, line, None, _TOO_LONG, "too-large"))
         else:

@@ -17,7 +17,7 @@ _DEEPEST: Final = 16
 _ODD_CHARACTER: Final = re.compile(r"[^\n -~\u00a1-\u1fff\u2010-\u2027\u2030-\ud7ff]")
 _LINE: Final = re.compile(r"( *)([^\n]*)\n?")
 _END: Final = re.compile(r"(?: +#.*| *)$")
-_KEY: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*):(?: +|$)")
+_KEY: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,127}):(?: +|$)")
 _QUOTED: Final = re.compile(r"\"([^\"\\]*)\"|'([^']*)'")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_/(](?:[^ :]|:(?=[^ ])| (?!#))*")
 _FLOW_PLAIN: Final = re.compile(r"[A-Za-z0-9_/(](?:[A-Za-z0-9_/.+() -]|:(?=[A-Za-z0-9:/]))*")

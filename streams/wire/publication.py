@@ -254,6 +254,8 @@ def _values(lines: Iterable[bytes]) -> list[dict[str, Any]]:
 def _read(value: Mapping[str, Any], number: int) -> tuple[int, int, Sealed | None, LogRecord | None]:
     """A record's line: its place, what the chain takes of it, and the record itself where it is told whole."""
     offset, appended_at = (_whole(value.get(name), number) for name in ("offset", "appended_at"))
+    if not 0 <= appended_at <= instants.LATEST:
+        raise Unverifiable(f"line {number}: appended_at is no time")
     if "value" in value:
         if not isinstance(value["value"], str) or not isinstance(value.get("key"), str):
             raise Unverifiable(f"line {number}: key and value are texts")

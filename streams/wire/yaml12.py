@@ -57,6 +57,7 @@ _OCTAL: Final = re.compile(r"0o[0-7]+")
 _HEX: Final = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_OLD_BREAK: Final = re.compile("[\x85\u2028\u2029]")
 _LONGEST_NUMBER: Final = 64
 """Characters; a revision has at most 19. Keeps the cost of conversion small."""
 
@@ -91,6 +92,11 @@ class _Reader:
 
     def read(self) -> tuple[list[tuple[Any, int]], list[Fault]]:
         documents: list[tuple[Any, int]] = []
+        if found := _OLD_BREAK.search(self.text):
+            at = found.start()
+            line, column = self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
+            message = f"not YAML: U+{ord(found[0]):04X} ends a line in YAML 1.1 alone; write it as an escape"
+            return [], [(line, column, message, "syntax")]
         yaml = YAML(typ="base", pure=True)
         yaml.version = (1, 2)
         events = iter(yaml.parse(self.text))
@@ -111,7 +117,7 @@ class _Reader:
             at = exc.position
             line, column = self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
             self.problems.append((line, column, f"not YAML: U+{exc.character:04X} is not allowed", "syntax"))
-        except (YAMLError, ValueError, OverflowError):  # the parser converts escapes and directives unchecked
+        except (YAMLError, ValueError, OverflowError, AssertionError):  # it converts escapes and directives unchecked
             message = "not YAML: an escape or a directive has a number beyond all bounds"
             self.problems.append((None, None, message, "syntax"))
         return documents, self.problems

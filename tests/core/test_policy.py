@@ -390,3 +390,7 @@ def test_the_greatest_sizes_are_set_by_the_deployment(limits: policy.Limits) -> 
     with pytest.raises(policy.Invalid) as caught:
         policy.parse(document, VOCABULARY, limits)
     assert {problem.code for problem in caught.value.problems} == {"too-many"}
+
+
+def test_a_lone_surrogate_is_no_character_in_any_text() -> None:
+    assert problems(account(note="\ud800 visits")) == {("type", "note")}

@@ -122,3 +122,15 @@ def test_a_large_trust_set_is_announced_with_its_approvers_and_as_many_owners_as
     data = status.trust_announced("sha256:00", [*owners, KEY], 0).data
     assert data.keys[0] == KEY
     assert (len(data.keys), data.left_out) == (status.MOST_KEYS, 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"type":"doorward.policy.applied.v1","specversion":"\x80"',
+        b'{"type":"doorward.policy.applied.v1","data":' + b"[" * 2_000,
+    ],
+)
+def test_bytes_that_are_no_event_are_one_kind_of_error(value: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        status.decode(value)
