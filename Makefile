@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint fast cover bench fuzz chaos lock clean
+.PHONY: help env demo test lint fast cover bench fuzz sim chaos lock clean
 
 help:  ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,8 @@ $(VENV)/.made: requirements-dev.lock pyproject.toml
 demo: env  ## See the main job work, on a real Kafka, and checked. DEMO="--json" for machines.
 	@$(BIN)/doorward demo $(DEMO)
 
-test: lint cover  ## Everything: lint, types, all tests, two files at a time. Prints pytest's summary last.
+test: env  ## Everything: lint, types, all tests, two files at a time. Prints pytest's summary last.
+	@$(MAKE) --no-print-directory -j 2 lint cover
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/core --ignore=tests/charter
 
 lint: env  ## ruff, mypy.
@@ -47,6 +48,9 @@ fuzz: env  ## Hostile inputs for all that reads bytes from elsewhere; INPUTS=N (
 
 chaos: env  ## Faults on real brokers, long form, some ten minutes; writes the table in tests/chaos/README.md.
 	@CHAOS=long $(BIN)/python -m pytest -q -s tests/chaos
+
+sim: env  ## Workers against simulated brokers, seed by seed; SEEDS=N (10,000), SIM="--from SEED" plays one again.
+	@$(BIN)/python -m tests.sim --seeds $(or $(SEEDS),10000) $(SIM)
 
 fast: env  ## Only what needs no broker.
 	@$(BIN)/python -m pytest -q -m "not broker"

@@ -190,7 +190,8 @@ def test_three_replicas_need_two_in_sync(kafka3: EmbeddedKafka) -> None:
         return NewTopic(name, 4, replication, topic_configs=MANIFEST.topic(name).settings(1))
 
     asked(kafka3.bootstrap, lambda admin: admin.create_topics([new("joins", 3), new("decisions", 1)]))
-    found = planned_until(kafka3.bootstrap, lambda found: [each.topic for each in found][:2] == ["joins", "decisions"])
+    seen = ["min.insync.replicas", "replication"]
+    found = planned_until(kafka3.bootstrap, lambda found: [each.setting for each in found][:2] == seen)
     assert found[:2] == [
         Difference("joins", "min.insync.replicas", "1", "2"),
         Difference("decisions", "replication", "1", "3"),

@@ -165,7 +165,9 @@ async def stranded(rig: Rig) -> tuple[Report, tuple[int, float]]:
         left_alone, stopped = ledger.start(), ledger.start()
         load = ledger.offer(45)
         await ledger.answers(2_000)
-        await asyncio.sleep(6)  # both own partitions by now
+        await ledger.joined(left_alone)
+        await ledger.joined(stopped)
+        await asyncio.sleep(3)  # both have answered since
         await asyncio.to_thread(rig.broker.kill, 1)
         end = await ledger.end(stopped)
         await asyncio.to_thread(rig.broker.restart, 1)
