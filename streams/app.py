@@ -300,8 +300,10 @@ class Worker:
 
     def _has_taken_on(self) -> bool:
         """Whether the first rebalance is over and what it gave us is loaded."""
-        assigned = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == JOINS}
-        return self.app.is_recovered and assigned <= self.keeper.views.keys()
+        return self.app.is_recovered and self._assigned() <= self.keeper.views.keys()
+
+    def _assigned(self) -> set[int]:
+        return {tp.partition for tp in self.app.consumer.assignment() if tp.topic == JOINS}
 
     async def _read_status(self) -> None:
         await self.speaker.follow(self._client_options, caught_up=self._news.set)
@@ -323,6 +325,8 @@ class Worker:
     async def _tick(self) -> None:
         while not self.app.should_stop:
             await asyncio.sleep(TICK_SECONDS)
+            if self.app.is_recovered and not self._assigned():
+                self.sweeper.recovered()  # left without partitions: nothing is loaded, and nobody says so
             self.sweeper.tick()
 
     # -- speaking ------------------------------------------------------------------------------------------------

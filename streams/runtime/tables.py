@@ -125,6 +125,8 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         self._delete_retention_ms = int(delete_retention * 1000)
         self._numbers: dict[int, int] = {}
         self._overwritten: dict[int, set[bytes]] = {}
+        self._reached: dict[int, int] = {}  # where the files' mark may not follow yet: the last offset known to be ours
+        self._unread: set[int] = set()  # partitions in which others wrote, and nobody has read what
 
     @property
     def rebuilt(self) -> int:
@@ -203,6 +205,8 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         # The sum rises with every generation, even where nobody wrote in between. The higher of the two would not when
         # a group was made anew and counts its generations from one again.
         self._numbers[partition] = mark.highest + generation
+        self._reached.pop(partition, None)
+        self._unread.discard(partition)
         self.local.write(partition, (), mark._replace(as_of=_now()))
 
     def rows(self, partition: int) -> "Iterator[tuple[bytes, bytes]]":
@@ -293,12 +297,19 @@ class ChunkedTable(faust.Table[bytes, bytes]):
             if number != self._numbers.get(partition):
                 continue
             mark = self.local.marks[partition]
-            expected = mark.offset + 1
+            expected = self._reached.get(partition, mark.offset) + 1
             for base, count in acks.batches[TopicPartition(self.changelog, partition)]:
                 if base > expected:
                     spoiled[partition] = spoiled.get(partition, (expected, 0))[0], base
                 expected = max(expected, base + count)
-            self.local.write(partition, rows.items(), Mark(expected - 1, number, _now()))
+            if partition in spoiled:
+                self._unread.add(partition)
+            if partition in self._unread:  # what others wrote is not in the files: whoever opens them has to read it
+                self._reached[partition] = expected - 1
+            else:
+                self._reached.pop(partition, None)
+                mark = Mark(expected - 1, number, _now())
+            self.local.write(partition, rows.items(), mark)
         return spoiled
 
     async def foreign_keys(self, spoiled: Mapping[int, tuple[int, int]]) -> dict[int, set[bytes]]:
@@ -316,6 +327,7 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         async with asyncio.timeout(FOREIGN_READ_SECONDS):
             for tp, records in (await self._read(spans)).items():
                 keys[tp.partition] = {record.key for record in records if self._is_foreign(tp.partition, record)}
+        self._unread -= spoiled.keys()
         return keys
 
     def _is_foreign(self, partition: int, record: ChangelogRecord) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
+from aiokafka.protocol.group import SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -77,19 +78,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     Attributes:
         beat_at: When its loop last turned, monotonic seconds; 0 before the start.
+        synced_at: When the group was last asked for our share of a finished rebalance, monotonic seconds.
     """
 
     logger = logging.getLogger("faust")  # where Faust's own lines about this service go
     app: "ChunkedApp"
     beat_at = 0.0
+    synced_at: float | None = None
 
     async def on_start(self) -> None:
-        """Start the consumer and wrap two of its inner calls."""
+        """Start the consumer and wrap three of its inner calls."""
         await super().on_start()
         self._fetching = asyncio.Lock()
         consumer = self._ensure_consumer()
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
         coordinator._do_heartbeat = self._leased(coordinator._do_heartbeat)
+        coordinator._send_req = self._timed(coordinator._send_req)
         fetcher._proc_fetch_request = self._paced(fetcher._proc_fetch_request, self.app.fetch.pace)
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
@@ -110,6 +114,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return answered
 
         return leased_heartbeat
+
+    def _timed(self, send: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """Note when a SyncGroup is sent."""
+
+        async def timed_send(request: Any) -> Any:
+            if isinstance(request, SyncGroupRequest):
+                self.synced_at = monotonic()
+            return await send(request)
+
+        return timed_send
 
     @staticmethod
     def _paced(fetch: Callable[[Any, int, Any], Awaitable[bool]], pace: float) -> Callable[[Any, int, Any], Any]:
@@ -152,8 +166,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return next((name for name, dead in parts.items() if dead), None)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """A finished join is as good as a heartbeat."""
-        self.app.source.lease.renew(monotonic())
+        """A finished join is as good as a heartbeat: as of when it was asked for, for its answer may come late."""
+        self.app.source.lease.renew(monotonic() if self.synced_at is None else self.synced_at)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def start_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, bool]]:

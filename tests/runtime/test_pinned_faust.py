@@ -17,7 +17,7 @@ import mode
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchPy
@@ -125,6 +125,7 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
     [
         # Wrapping works because these are looked up on the instance, at each call.
         (GroupCoordinator._heartbeat_routine, "await self._do_heartbeat()"),
+        (CoordinatorGroupRebalance._send_sync_group_request, "await self._coordinator._send_req(request)"),
         (Fetcher._fetch_requests_routine, "self._proc_fetch_request(assignment, node_id, request)"),
         (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms"),
         # What we replace or guard against.
