@@ -101,7 +101,7 @@ class Sweeper:
         self._tally = _Tally()
         self._finished = finished
         self._rest = rest
-        self._rest_until = 0.0
+        self._resting = False
         self._done = False  # whether a sweep got to its end in the last turn
         self._adrift = False  # between losing the partitions and taking some on
         self._told = False  # likewise in one before, and what it said is on its way
@@ -166,10 +166,9 @@ class Sweeper:
         for partition, session in self._keeper.take_unsaid():
             with self._contained:
                 self._restate(partition, session, say, draft, at)
-        now = time.perf_counter()
-        if now < self._rest_until:
+        if self._resting:
             return
-        until, more = now + TURN_SECONDS, False
+        until, more = time.perf_counter() + TURN_SECONDS, False
         if self._tick:
             more = self._keeper.expire(at, EXPIRED, draft)
             self._tick = more = self._remind(say, draft, at, until) or more
@@ -181,10 +180,14 @@ class Sweeper:
     def _take_rest(self) -> None:
         """Ask for the next turn after a while, which is what joins have of the time while there is much to sweep."""
         if self._rest:
-            self._rest_until = time.perf_counter() + self._rest
-            asyncio.get_running_loop().call_later(self._rest, self._ask_turn)
+            self._resting = True
+            asyncio.get_running_loop().call_later(self._rest, self._end_rest)
         else:
             self._ask_turn()
+
+    def _end_rest(self) -> None:
+        self._resting = False
+        self._ask_turn()
 
     def acknowledged(self, *, spoke: bool) -> None:
         """What earlier turns said has been acknowledged, and so have the sessions that the last one changed.

@@ -363,3 +363,29 @@ def test_nothing_counts_as_swept_while_partitions_change_hands() -> None:
     rig.sweeper.recovered()
     rig.turns()
     assert rig.sweeper.has_swept(offset)
+
+
+def test_a_turn_that_comes_during_a_rest_changes_nothing_and_the_next_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweeps, "TURN_SECONDS", -1)
+    monkeypatch.setattr(sweeps, "LOOK", 10)
+    rig = Rig()
+    full(rig, 40)
+    asked: list[str] = []
+
+    async def go() -> None:
+        rig.sweeper._ask_turn = lambda: asked.append("turn")
+        rig.sweeper._rest = 0.001
+        push(rig, account(rules=[EVERYONE]))
+        said: list[object] = []
+        for turn in range(1, 5):
+            asked.clear()
+            rig.sweeper.turn(lambda *made: said.append(made), {}, rig.now)
+            rig.sweeper.turn(lambda *made: said.append(made), {}, rig.now)
+            assert len(said) == 10 * turn
+            assert not asked
+            await asyncio.sleep(0.05)
+            assert asked
+
+    asyncio.run(go())
