@@ -25,7 +25,7 @@ demo: env  ## See the main job work, on a real Kafka, and checked. DEMO="--json"
 
 test: env  ## Everything: lint, types, all tests, two files at a time. Prints pytest's summary last.
 	@$(MAKE) --no-print-directory -j 2 lint cover
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/core --ignore=tests/charter
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/core --ignore=tests/charter
 
 lint: env  ## ruff, mypy.
 	@$(BIN)/ruff check .
