@@ -46,8 +46,10 @@ from streams.core.sweep import (
 
 TURN_SECONDS: Final = 0.002
 """How long a turn may keep joins waiting."""
-REST_SECONDS: Final = 0.003
-"""How long chunks are joins' alone between two turns."""
+REST_SECONDS: Final = 0.008
+"""How long chunks are joins' alone between two turns, while joins come."""
+IDLE_REST: Final = 0.1
+"""Of that, what is rested while none come: brokers and readers of decisions may be on the same machine."""
 LOOK: Final = 32
 """Sessions between two looks at the time."""
 SLICE: Final = 512
@@ -102,6 +104,7 @@ class Sweeper:
         self._finished = finished
         self._rest = rest
         self._resting = False
+        self._joins_come = False  # since the last rest began
         self._done = False  # whether a sweep got to its end in the last turn
         self._adrift = False  # between losing the partitions and taking some on
         self._told = False  # likewise in one before, and what it said is on its way
@@ -166,6 +169,7 @@ class Sweeper:
         for partition, session in self._keeper.take_unsaid():
             with self._contained:
                 self._restate(partition, session, say, draft, at)
+        self._joins_come = self._joins_come or bool(draft)
         if self._resting:
             return
         until, more = time.perf_counter() + TURN_SECONDS, False
@@ -180,8 +184,9 @@ class Sweeper:
     def _take_rest(self) -> None:
         """Ask for the next turn after a while, which is what joins have of the time while there is much to sweep."""
         if self._rest:
-            self._resting = True
-            asyncio.get_running_loop().call_later(self._rest, self._end_rest)
+            rest = self._rest * (1.0 if self._joins_come else IDLE_REST)
+            self._resting, self._joins_come = True, False
+            asyncio.get_running_loop().call_later(rest, self._end_rest)
         else:
             self._ask_turn()
 
