@@ -32,7 +32,7 @@ from streams.adapters.metrics import Metrics
 from streams.adapters.policytable import Meaning, PolicyTable
 from streams.agents.policies import PolicyFollower
 from streams.core.index import Index
-from streams.core.policy import path_of
+from streams.core.policy import LIMITS, path_of
 from streams.runtime.process import settle
 from streams.wire import keys
 from streams.wire.jws import sign
@@ -122,6 +122,7 @@ class Starts:
             contest=None,
             metrics=Metrics(CollectorRegistry()),
             announced=None,
+            limits=LIMITS,
             announcements_read=asyncio.Event(),
             applied=lambda _: None,
         )
