@@ -71,6 +71,7 @@ class SessionKeeper:
     Attributes:
         views: by partition.
         unconfirmed: removed sessions whose leave has not been seen.
+        this_turn: of what is said now; see ``Swept``.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class SessionKeeper:
         self.unconfirmed = 0
         self._unsaid: list[tuple[int, Session]] = []
         self._since: dict[int, int] = {}  # by partition, the instant of its first event here
-        self._latest = 0
+        self._latest = self.this_turn = 0
         self._decider = decider
         self._sealer = sealer
         self._metrics = metrics
@@ -126,10 +127,15 @@ class SessionKeeper:
                 log.error("session record passed over", partition=partition, error=str(exc))
 
     def _find_unsaid(self, partition: int, view: Sessions) -> None:
-        """What a sweep wrote down may not have been said: that is due with the chunk behind the one that wrote it."""
-        latest = sorted({session.decided_at for session in view})[-2:]
-        self._latest = max(self._latest, *latest, 0)
-        self._unsaid += ((partition, s) for s in view if s.swept is not None and s.decided_at in latest)
+        """What a sweep wrote down may not have been said: that is due with the chunk behind the one that wrote it.
+
+        An answered event tells of a later chunk as well, at the instant it was decided at, which is its turn or before.
+        """
+        turns = {session.decided_at if session.swept is None else session.swept.turn for session in view}
+        latest = sorted(turns)[-2:]
+        self._unsaid += ((partition, s) for s in view if s.swept is not None and s.swept.turn in latest)
+        self._latest = max((self._latest, *(session.decided_at for session in view)))
+        self.this_turn = max(self.this_turn, self._latest, *latest)
 
     def take_unsaid(self) -> list[tuple[int, Session]]:
         """Partition and session of each that may have been changed without a word; named once after a recovery."""
@@ -168,7 +174,10 @@ class SessionKeeper:
             answer = decider.decide(event, facts, bad_address, offset, at)
         else:
             session = msgspec.structs.replace(known)
-            if not renew(session, event, view.place(facts), sealed, offset, build):
+            is_new = renew(session, event, view.place(facts), sealed, offset, build)
+            if session.offset == known.offset:
+                at = self.instant_for(session, at)
+            if not is_new:
                 self._metrics.session_faults.labels("late").inc()
                 facts = self.facts(session, decider, reads_addresses=True)
                 session.facts, session.geo_build = view.place(facts), build
@@ -218,7 +227,7 @@ class SessionKeeper:
             self._metrics.session_faults.labels("unknown_leave").inc()
         elif session is not None and session.verdict == REMOVE:
             self.unconfirmed -= 1
-            self._metrics.removal_confirmed.observe_all([(at - session.removed_at) / 1000])
+            self._metrics.removal_confirmed.observe_all([max(0, at - session.removed_at) / 1000])
         view.end(subject, session, Ended(offset, at + self._lateness))
         draft[partition, subject] = view.ended[subject]
 
@@ -277,7 +286,23 @@ class SessionKeeper:
         """
         later = self._latest + 1
         self._latest = later if now < later <= now + STEP_BACK else now
+        self.this_turn = max(self.this_turn + 1, self._latest)
         return self._latest
+
+    def instant_for(self, session: Session, at: int) -> int:
+        """The instant to decide a session at: one that what is said then does not rank below what was said last.
+
+        A clock that was ahead, here or at another worker, has said things in its future. Nothing but a newer event,
+        document or geo build outranks them, so until the clock is there the session's own time goes on from where it
+        was. What is said declares that instant, and windows go by it.
+
+        Args:
+            session: as it was last said; its newest event is known already.
+            at: the chunk's instant, ms since the epoch.
+        """
+        provenance = self._decider.provenance
+        outranks = (provenance.policy_offset, provenance.geo_time) > (session.policy_offset, session.geo_time)
+        return at if outranks or session.decided_at <= at else session.decided_at + 1
 
     def unreminded(self, at: int) -> Iterator[tuple[int, Session] | None]:
         """Partition and session of each removal that has to be said again by now.
@@ -359,10 +384,9 @@ class SessionKeeper:
 
 def _trial_left(session: Session) -> Swept | None:
     """What of a sweep's words may be on its way still when a session is answered for: what it said in report mode."""
-    if session.swept is None or not session.swept[3]:
+    if session.swept is None or not session.swept.reported:
         return None
-    cause, trigger, _, _ = session.swept
-    return cause, trigger, False, True
+    return session.swept._replace(enforced=False)
 
 
 def _subject(account: str, meeting: str, participation: str) -> bytes:

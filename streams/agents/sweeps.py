@@ -29,7 +29,7 @@ from streams.core.events import DecisionEvent
 from streams.core.facts import Facts
 from streams.core.index import Revision, Slot
 from streams.core.policy import VERDICTS, Mode
-from streams.core.sessions import Meeting, Session, Sessions
+from streams.core.sessions import Meeting, Session, Sessions, Swept
 from streams.core.sweep import (
     EVERYTHING,
     NOTHING,
@@ -166,6 +166,7 @@ class Sweeper:
             draft: of the same chunk.
             at: the instant to decide at, ms since the epoch.
         """
+        self._looked_at = min(self._looked_at, at)  # the clock went back: what opened in between opens once more
         for partition, session in self._keeper.take_unsaid():
             with self._contained:
                 self._restate(partition, session, say, draft, at)
@@ -224,7 +225,8 @@ class Sweeper:
             # It may have changed since the walk came here, or left.
             present = meeting.sessions.get(session.participation)
             if present is not None and view.holds(present):
-                if not reads_addresses and not job.trials and self._alike.stands(present, slots, at):
+                alike = not reads_addresses and not job.trials and present.decided_at <= at
+                if alike and self._alike.stands(present, slots, at):
                     self._looked += 1
                     self._tally.decided += job.counted
                 else:
@@ -273,6 +275,7 @@ class Sweeper:
         decider, keeper = self._decider, self._keeper
         self._looked += 1
         self._tally.decided += job.counted
+        at = keeper.instant_for(session, at)
         facts = keeper.facts(session, decider, reads_addresses=reads_addresses)
         change = decide_again(session, slots, facts, decider.provenance, at)
         if session.geo_build != decider.provenance.geo_build:
@@ -312,12 +315,13 @@ class Sweeper:
                 session, facts, change.reported, decider.provenance, mode="report", at=at, cause=cause, trigger=trigger
             )
             say(partition, made, "report")
-        before = session.swept or (cause, trigger, False, False)  # of the last turn, perhaps, and still on its way
-        session.swept = (
+        before = session.swept  # of the last turn, perhaps, and still on its way
+        session.swept = Swept(
             cause,
             trigger,
-            before[2] or change.enforced is not None,
-            before[3] or change.reported is not None,
+            enforced=change.enforced is not None or (before is not None and before.enforced),
+            reported=change.reported is not None or (before is not None and before.reported),
+            turn=self._keeper.this_turn,
         )
         self._keeper.change(partition, session, verdict, reported, at, draft)
 
@@ -330,19 +334,27 @@ class Sweeper:
         decider, keeper, swept = self._decider, self._keeper, session.swept
         if swept is None or not keeper.views[partition].holds(session):  # an event was answered, and so it was said
             return
-        cause, trigger, *unsaid = swept
+        session.swept = swept._replace(turn=keeper.this_turn)
+        at = keeper.instant_for(session, at)
         slots = decider.index.reaching(session.account, session.meeting)
         facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
         change = decide_again(session, slots, facts, decider.provenance, at)
         enforced, reported = judge_by(slots, session, facts, at)
         verdicts: tuple[tuple[Mode, Judgement, int, bool], ...] = (
-            ("enforce", enforced, session.verdict, unsaid[0]),
-            ("report", reported or NOTHING, session.reported, unsaid[1]),
+            ("enforce", enforced, session.verdict, swept.enforced),
+            ("report", reported or NOTHING, session.reported, swept.reported),
         )
         for mode, judgement, before, was_unsaid in verdicts:
             if was_unsaid and judgement.verdict == before:
                 made = decision_again(
-                    session, facts, judgement, decider.provenance, mode=mode, at=at, cause=cause, trigger=trigger
+                    session,
+                    facts,
+                    judgement,
+                    decider.provenance,
+                    mode=mode,
+                    at=at,
+                    cause=swept.cause,
+                    trigger=swept.trigger,
                 )
                 say(partition, made, mode)
         keeper.change(partition, session, session.verdict, session.reported, at, draft)
@@ -367,6 +379,7 @@ class Sweeper:
         Otherwise the sweep that is on its way would find the session spoken of later than what had changed.
         """
         decider, keeper = self._decider, self._keeper
+        at = keeper.instant_for(session, at)
         slots = decider.index.reaching(session.account, session.meeting)
         facts = keeper.facts(session, decider, reads_addresses=any(slot.reads_addresses for slot in slots))
         change = decide_again(session, slots, facts, decider.provenance, at)
@@ -380,7 +393,8 @@ class Sweeper:
             session, facts, judgement, decider.provenance, mode="enforce", at=at, cause=cause, trigger=trigger
         )
         say(partition, made, "enforce")
-        session.swept = cause, trigger, True, session.swept is not None and session.swept[3]
+        is_reported = session.swept is not None and session.swept.reported
+        session.swept = Swept(cause, trigger, enforced=True, reported=is_reported, turn=keeper.this_turn)
         session.reminders += 1
         keeper.change(partition, session, session.verdict, session.reported, at, draft)
         self._metrics.reminders.inc()

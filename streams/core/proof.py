@@ -263,7 +263,8 @@ class Prover:
         at, offset = data.order[3], data.order[0]
         newest: JoinEvent = whose.event  # type: ignore[assignment]  # a leave is never decided
         session = begin(newest, facts, None, offset, data.geo_build)
-        if any(s.decision.data.order[:3:2] == data.order[:3:2] for s in self._said if s.decision.data.order[3] < at):
+        before = (other for s in self._said if (other := s.decision.data.order) < data.order)
+        if any(other[:3:2] == data.order[:3:2] for other in before):
             session.geo_time = data.order[2]  # geo files may be exchanged for older ones, which `order` does not follow
         if event is not None:
             return decision(event, facts, judgement, provenance, mode=said.mode, offset=offset, at=at, of=session)

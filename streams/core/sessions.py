@@ -17,15 +17,30 @@ nothing and writes nothing.
 """
 
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from streams.core.events import Cause, JoinEvent, Role, Stage
 from streams.core.facts import Facts
 
-Swept: TypeAlias = tuple[Cause, tuple[str, ...], bool, bool]
-"""What a sweep last said of a session: cause, trigger, and whether it said a decision and one in report mode."""
+
+class Swept(NamedTuple):
+    """What a sweep last said of a session.
+
+    Attributes:
+        cause, trigger: why.
+        enforced, reported: whether it said a decision, and one in report mode.
+        turn: when, by a count that only rises: ms since the epoch while no clock goes back.
+    """
+
+    cause: Cause
+    trigger: tuple[str, ...]
+    enforced: bool
+    reported: bool
+    turn: int
+
+
 Moment: TypeAlias = tuple[bool, int, int, str, str]
 
 _EARLIEST: Final = -(2**63)

@@ -237,6 +237,39 @@ def test_a_clock_that_steps_back_over_an_edge_changes_nothing() -> None:
     assert rig.tick(after=3_000) == [], "the edge is passed once"
 
 
+HOUR = 3_600_000
+
+
+def test_what_a_clock_an_hour_ahead_said_is_not_taken_back_by_words_nobody_would_hear() -> None:
+    rig = Rig()
+    push(rig, account(rules=[EVERYONE], not_before=instants.render(NOON + 60_000)))
+    assert rig.take(event()) == ["admit"]
+    rig.now += HOUR
+    ahead = rig.tick()
+    assert [decision["data"]["verdict"] for decision in ahead] == ["remove"]
+    rig.now -= HOUR
+    rig.start()
+    [again] = rig.tick()
+    assert again["id"] == ahead[0]["id"], "as after every crash; what a clock that is right says would rank below"
+    assert again["data"]["order"] > ahead[0]["data"]["order"]
+    rig.offset -= 1
+    assert rig.take(event()) == ["remove"], "the same record read again"
+    assert rig.sent[0][1]["data"]["order"] > again["data"]["order"]
+    assert rig.take(event("update", n=1)) == ["admit"], "a newer event ranks above"
+    assert rig.sent[0][1]["data"]["order"][3] < NOON + 60_000
+
+
+def test_a_window_that_opens_is_seen_by_whom_a_turn_after_the_clock_went_back_decided() -> None:
+    rig = Rig()
+    push(rig, account(rules=[EVERYONE], not_before=instants.render(NOON + 60_000)))
+    assert rig.take(event()) == ["admit"]
+    rig.now += HOUR
+    rig.sweeper.tick()
+    rig.now -= HOUR
+    assert rig.turns() == []
+    assert [decision["data"]["verdict"] for decision in rig.tick(after=61_000)] == ["remove"]
+
+
 def test_a_turn_is_bounded_and_many_sessions_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig()
     full(rig, 200)
