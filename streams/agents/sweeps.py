@@ -12,16 +12,14 @@ the document asked for walks over it.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Final
 
-import structlog
-
 from streams.adapters.metrics import Metrics
+from streams.agents.contained import Contained
 from streams.agents.decider import Decider
 from streams.agents.sessions import Draft, SessionKeeper
+from streams.agents.sweeptally import SweepTally
 from streams.core import status
 from streams.core.charter import REMOVE
 from streams.core.decide import Judgement, decision_again, find, judge_by
@@ -56,8 +54,6 @@ SLICE: Final = 512
 """Sessions of one sweep before the next one's turn."""
 EXPIRED: Final = 2_000
 """Ended participations forgotten, and sessions looked at, in one tick."""
-
-log = structlog.get_logger(__name__)
 
 Say = Callable[[int, DecisionEvent, Mode], None]
 """Puts a decision into the outbox: its partition, and which topic it is for."""
@@ -100,7 +96,7 @@ class Sweeper:
         self._timetable = Timetable()
         self._looked_at = clock()
         self._tick = False
-        self._tally = _Tally()
+        self._tally = SweepTally()
         self._finished = finished
         self._rest = rest
         self._resting = False
@@ -110,7 +106,7 @@ class Sweeper:
         self._told = False  # likewise in one before, and what it said is on its way
         self._looked = 0
         self._alike = Alike("")
-        self._contained = _Contained(metrics)
+        self._contained = Contained(metrics)
 
     # -- what asks for sweeps ------------------------------------------------------------------------------------
 
@@ -407,7 +403,7 @@ class Sweeper:
 
     def report(self) -> status.Sweep | None:
         """What came of sweeps since this was last asked; None where no session was decided again."""
-        tally, self._tally = self._tally, _Tally()
+        tally, self._tally = self._tally, SweepTally()
         return tally.report(len(self._keeper))
 
     async def survey(self, other: Decider) -> tuple[int, int]:
@@ -422,51 +418,3 @@ class Sweeper:
             if seen % SLICE == 0:
                 await asyncio.sleep(0)
         return changed, seen
-
-
-class _Contained:
-    """A block for one session: a fault of our own in it is counted, and the others are decided all the same.
-
-    Without it a session that nothing can be said of, because its decision is larger than a record may be, would end
-    each worker that takes it on. Every kind of fault is logged once: there may be a million sessions.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._seen: set[str] = set()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        if not isinstance(exc, Exception):
-            return False
-        self._metrics.session_faults.labels("internal").inc()
-        name = type(exc).__name__
-        if name not in self._seen:
-            self._seen.add(name)
-            log.error("a session could not be decided again; it keeps its verdict", error=name)
-        return True
-
-
-class _Tally:
-    """What sweeps came to since it was last said."""
-
-    def __init__(self) -> None:
-        self.decided = 0
-        self.changed: Counter[str] = Counter()
-        self.trials: list[status.Trial] = []
-
-    def report(self, sessions: int) -> status.Sweep | None:
-        if not self.decided:
-            return None
-        return status.Sweep(
-            sessions=sessions,
-            decided=self.decided,
-            admit=self.changed["admit"],
-            alert=self.changed["alert"],
-            remove=self.changed["remove"],
-            trials=self.trials,
-        )
