@@ -275,7 +275,7 @@ class JoinsAgent:
         if work.misrouted:
             metrics.misrouted.inc(work.misrouted)
         metrics.latency.observe_all(
-            max(0, now - record.timestamp) / 1000  # its producer's clock may be ahead of ours
+            (now - record.timestamp) / 1000
             for records in chunk.parts.values()
             for record in records
             if record.timestamp >= 0  # -1: its producer gave none

@@ -227,7 +227,7 @@ class SessionKeeper:
             self._metrics.session_faults.labels("unknown_leave").inc()
         elif session is not None and session.verdict == REMOVE:
             self.unconfirmed -= 1
-            self._metrics.removal_confirmed.observe_all([max(0, at - session.removed_at) / 1000])
+            self._metrics.removal_confirmed.observe_all([(at - session.removed_at) / 1000])
         view.end(subject, session, Ended(offset, at + self._lateness))
         draft[partition, subject] = view.ended[subject]
 
