@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from streams.adapters.kafka import failure, no_topic
 from streams.adapters.topics import BrokerUnavailable, connected
 from streams.core.counts import Recorded
 
@@ -124,7 +125,7 @@ async def opened(
         # All are listed: naming a missing topic to any client could make brokers create it.
         found = [each for each in await admin.describe_topics() if each["topic"] == topic and each["partitions"]]
         if not found:
-            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {topic}; `doorward topics apply` makes it")
+            raise BrokerUnavailable(no_topic([topic], bootstrap, security))
         partitions = [TopicPartition(topic, each["partition"]) for each in found[0]["partitions"]]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -140,8 +141,7 @@ async def opened(
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
         raise BrokerUnavailable(f"{topic} was cut while it was read; read it again") from error
     except (KafkaError, OSError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"Kafka at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP): {reason}") from error
+        raise BrokerUnavailable(failure(error, bootstrap, security)) from error
     finally:
         await consumer.stop()
 

@@ -1,21 +1,27 @@
 """How to connect to Kafka, in the words of the two clients: aiokafka's keyword arguments and Faust's credentials.
 
-And why that fails. aiokafka says of any brokers that it can't use only that it can't; ``refusal`` asks each once more
-and tells a wrong password from a certificate nobody vouches for, by the setting to look at.
+And why that fails, by the setting to look at. aiokafka says of any brokers that it can't use only that it can't;
+``refusal`` asks each once more and tells a wrong password from a certificate nobody vouches for. ``failure`` words what
+they answer later: mostly that the user has no right to something. A topic that a user has no right to see is told from
+one that is not there by no broker (it is left out of the list of topics), so ``no_topic`` names both.
 """
 
 import logging
 import ssl
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
@@ -109,6 +115,39 @@ async def refusal(bootstrap: str, **security: Any) -> str | None:
     finally:
         quiet.setLevel(level)
     return None
+
+
+def failure(error: BaseException, bootstrap: str, security: Mapping[str, Any]) -> str:
+    """What went wrong with brokers that let us in, in one line that names the setting.
+
+    Args:
+        error: what aiokafka raised.
+        bootstrap: ``host:port``, several with commas between.
+        security: how we connected: ``Connection.security_options``.
+    """
+    told = error.args[0] if error.args else ""
+    match error, told:
+        case GroupAuthorizationFailedError(), _:
+            lacks = "lacks a right on the consumer group (DOORWARD_GROUP)"
+        case TopicAuthorizationFailedError() | ClusterAuthorizationFailedError(), str() if " " in told:
+            lacks = told  # raised here, such as "can't create topic joins"; aiokafka gives topics' names at most
+        case TopicAuthorizationFailedError(), _:
+            lacks = f"lacks a right on topic {told if isinstance(told, str) else ', '.join(sorted(told))}"
+        case ClusterAuthorizationFailedError(), _:
+            lacks = "lacks a right on the cluster"
+        case _:
+            return f"Kafka at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP): {str(error) or type(error).__name__}"
+    return f"DOORWARD_KAFKA_USERNAME: Kafka at {bootstrap}: {_whom(security)} {lacks}; see `doorward acls plan`"
+
+
+def no_topic(names: Iterable[str], bootstrap: str, security: Mapping[str, Any]) -> str:
+    """That the list of topics lacks some: they are not there, or we have no right to see them. One line."""
+    missing = f"Kafka at {bootstrap} has no topic {', '.join(sorted(names))} (`doorward topics apply` makes it)"
+    return f"{missing}, or {_whom(security)} has no right to see it (DOORWARD_KAFKA_USERNAME; see `doorward acls plan`)"
+
+
+def _whom(security: Mapping[str, Any]) -> str:
+    return security.get("sasl_plain_username") or "this user"
 
 
 async def _refused_by(host: str, port: int, security: dict[str, Any]) -> str | None:

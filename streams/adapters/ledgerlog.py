@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from streams.adapters.decisionlog import FETCH_BYTES, POLL_MS, SLACK
+from streams.adapters.kafka import failure, no_topic
 from streams.adapters.topics import BrokerUnavailable, connected
 
 DECISIONS: Final = "decisions"
@@ -113,7 +114,7 @@ async def opened(bootstrap: str, group: str, since: int, until: int | None, **se
         BootstrapMalformed: ``bootstrap`` is not written like that.
     """
     async with connected(bootstrap, **security) as admin:
-        partitions = await _partitions(admin, bootstrap)
+        partitions = await _partitions(admin, bootstrap, security)
         committed = {
             place.partition: found.offset
             for place, found in (await admin.list_consumer_group_offsets(group)).items()
@@ -138,21 +139,20 @@ async def opened(bootstrap: str, group: str, since: int, until: int | None, **se
     except OffsetOutOfRangeError as error:
         raise BrokerUnavailable("a topic was cut while it was read; read it again") from error
     except (KafkaError, OSError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"Kafka at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP): {reason}") from error
+        raise BrokerUnavailable(failure(error, bootstrap, security)) from error
     finally:
         await consumer.stop()
 
 
-async def _partitions(admin: AIOKafkaAdminClient, bootstrap: str) -> dict[str, list[TopicPartition]]:
+async def _partitions(
+    admin: AIOKafkaAdminClient, bootstrap: str, security: dict[str, Any]
+) -> dict[str, list[TopicPartition]]:
     # All are listed: naming a missing topic to any client could make brokers create it.
     listed = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
-    found = {}
-    for topic in (*OUTPUTS, JOINS, POLICIES, STATUSES):
-        if not listed.get(topic):
-            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {topic}; `doorward topics apply` makes it")
-        found[topic] = [TopicPartition(topic, part["partition"]) for part in listed[topic]]
-    return found
+    wanted = (*OUTPUTS, JOINS, POLICIES, STATUSES)
+    if missing := [topic for topic in wanted if not listed.get(topic)]:
+        raise BrokerUnavailable(no_topic(missing, bootstrap, security))
+    return {topic: [TopicPartition(topic, part["partition"]) for part in listed[topic]] for topic in wanted}
 
 
 async def _ranges(

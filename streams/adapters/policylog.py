@@ -25,6 +25,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from streams.adapters.kafka import no_topic
 from streams.adapters.topics import BrokerUnavailable, connected
 from streams.core import status
 from streams.core.policy import Problem
@@ -219,8 +220,7 @@ async def push(push: Push, bootstrap: str, *, group: str, patience: float, **sec
     async with connected(bootstrap, **security) as admin:
         # naming a missing topic to any other client could make brokers create it
         if missing := {POLICIES, STATUS} - set(await admin.list_topics()):
-            names = ", ".join(sorted(missing))
-            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {names}; `doorward topics apply` makes it")
+            raise BrokerUnavailable(no_topic(missing, bootstrap, security))
         listener = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, **security)
         producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
@@ -339,7 +339,7 @@ async def read(
     """
     async with connected(bootstrap, **security) as admin:
         if topic not in await admin.list_topics():
-            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {topic}; `doorward topics apply` makes it")
+            raise BrokerUnavailable(no_topic([topic], bootstrap, security))
         partition = TopicPartition(topic, 0)
         reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,

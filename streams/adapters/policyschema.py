@@ -2,8 +2,9 @@
 
 What a schema can say of one document's shape is here: which fields a scope takes, what they hold, and of the charter
 what is shape (a service document has no condition but four, lets everyone else in, and names a territory where it
-removes). What it cannot say stays with the engine, and ``BEYOND`` lists it by the codes of the engine's problems; the
-tests hold both to the same documents and let them differ nowhere else.
+removes). Sizes are the default ones; a deployment may set others. What it cannot say stays with the engine, and
+``BEYOND`` lists it by the codes of the engine's problems; the tests hold both to the same documents and let them differ
+nowhere else.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from streams.core import charter
 from streams.core.characters import SAYS_SOMETHING
 from streams.core.conditions import FIELDS, TERRITORIES
 from streams.core.facts import CONNECTIONS, CONTINENTS
-from streams.core.policy import LANGUAGE, MAX_NAME, MAX_REVISION, MAX_TEXT, ROLES, STAGES, VERDICTS, Mode
+from streams.core.policy import LANGUAGE, LIMITS, MAX_NAME, MAX_REVISION, MAX_TEXT, ROLES, STAGES, VERDICTS, Mode
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -68,7 +69,8 @@ def policy_schema() -> Schema:
         "title": "Policy document",
         "description": (
             f"What a policy document may say, language {LANGUAGE}: the payload of a signed document, and what people "
-            f"write in YAML 1.2 or JSON. Not said here, but refused by the engine: {'; '.join(BEYOND.values())}."
+            "write in YAML 1.2 or JSON. maxItems are the default settings (DOORWARD_MAX_RULES, DOORWARD_MAX_VALUES). "
+            f"Not said here, but refused by the engine: {'; '.join(BEYOND.values())}."
         ),
         "oneOf": [{"$ref": f"#/$defs/{name}Document"} for name in ("service", "account", "meeting")],
         "$defs": {
@@ -139,6 +141,7 @@ def _fields(*, classes: list[str], unknown: str) -> dict[str, Schema]:
         "language": {"const": LANGUAGE, "default": LANGUAGE},
         "rules": {
             "type": "array",
+            "maxItems": LIMITS.rules,
             "items": _ref("rule"),
             "default": [],
             "description": "In order: the first that is true decides.",
@@ -201,7 +204,7 @@ def _when(fields: Iterable[str], about: str) -> Schema:
 
 def _condition(field: str) -> Schema:
     """A list, any of which; or ``{"not": [...]}``, none of which."""
-    values = {"type": "array", "items": _VALUES[field], "minItems": 1}
+    values = {"type": "array", "minItems": 1, "maxItems": LIMITS.values, "items": _VALUES[field]}
     negated = {"type": "object", "properties": {"not": values}, "required": ["not"], "additionalProperties": False}
     return {"oneOf": [values, negated]}
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import ConsumerRecord
 
+from streams.adapters.kafka import failure, no_topic
 from streams.adapters.topics import BrokerUnavailable, connected
 
 JOINS: Final = "joins"
@@ -124,7 +125,7 @@ async def _reading(
         listed = [each for each in await admin.describe_topics() if each["topic"] == topic]
         partitions = [TopicPartition(topic, part["partition"]) for each in listed for part in each["partitions"]]
         if not partitions:
-            raise BrokerUnavailable(f"Kafka at {bootstrap} has no topic {topic}; `doorward topics apply` makes it")
+            raise BrokerUnavailable(no_topic([topic], bootstrap, security))
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,
@@ -138,7 +139,6 @@ async def _reading(
         consumer.assign(partitions)
         yield consumer, partitions
     except (KafkaError, OSError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"Kafka at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP): {reason}") from error
+        raise BrokerUnavailable(failure(error, bootstrap, security)) from error
     finally:
         await consumer.stop()

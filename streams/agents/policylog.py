@@ -6,7 +6,7 @@ index of its own, while joins are still decided by the old one; at the log's end
 that starts later with that trust set comes to the same index and says so by the same digest. Which sets may be given
 here at all is ``streams.agents.trustwatch``'s to say: none that has the past otherwise.
 
-Judging costs a third of a millisecond a document, in slices between which joins are decided. Records that are appended
+Judging costs a fifth of a millisecond a document, in slices between which joins are decided. Records that are appended
 meanwhile wait for it.
 """
 

@@ -124,10 +124,11 @@ def open_geo(files: list[Path] | None) -> geo.Geo:
 
 def read_index(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
     """All documents of a folder as an index; every bad one is reported, then the command ends (ruling 19)."""
+    limits = settings.limits()
     try:
         if unsigned or settings.trust is None:
-            found, unreadable = documents.read_folder(folder)
-            index, findings = signed.index_of_unsigned(found, vocabulary())
+            found, unreadable = documents.read_folder(folder, limits.signed)
+            index, findings = signed.index_of_unsigned(found, vocabulary(), limits)
         else:
             raws, unreadable = documents.read_signed_folder(folder)
             index, findings = signed.index_of_signed(
@@ -136,6 +137,7 @@ def read_index(folder: Path, settings: Settings, *, unsigned: bool) -> Index:
                 audience=settings.audience,
                 vocabulary=vocabulary(),
                 contest=settings.contest,
+                limits=limits,
             )
     except documents.FolderUnavailable as exc:
         console.fail(f"--policies: {exc}", console.UNAVAILABLE)

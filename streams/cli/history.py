@@ -47,7 +47,7 @@ def read(
     """Read and judge the whole log. Ends the command where it cannot be had.
 
     Args:
-        settings: where the brokers are, and the deployment's audience and contest.
+        settings: where the brokers are, and the deployment's audience, contest and greatest sizes.
         trusted: whose signatures count.
         each: called with every record's entry, in order.
         bar: whether to show progress where a terminal watches.
@@ -55,9 +55,8 @@ def read(
     """
     security = pushing.security(settings)
     pushing.quiet_client()
-    lenient.install()  # a header's name may be anything; the log has to be readable all the same
-    announced = _announced(settings, security) if key_age else None
-    history = History(trusted, settings.audience, vocabulary(), settings.contest, announced)
+    known = announced(settings, security) if key_age else None
+    history = History(trusted, settings.audience, vocabulary(), settings.contest, known, settings.limits())
     watched = bar and sys.stderr.isatty()
     columns = (TextColumn("reading the policy log"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not watched) as progress:
@@ -72,21 +71,21 @@ def read(
     return history, extent
 
 
-def _announced(settings: Settings, security: dict[str, Any]) -> Announced:
-    """What the status log says of keys, as a worker reads it."""
-    announced = Announced()
+def announced(settings: Settings, security: dict[str, Any]) -> Announced:
+    """What the status log says of keys, as a worker reads it. Ends the command where it cannot be had."""
+    found = Announced()
 
     def take(records: Sequence[LogRecord], extent: Extent) -> None:
         if extent.first > 0:
-            announced.begins_cut()
+            found.begins_cut()
         for record in records:
             with suppress(msgspec.MsgspecError):  # an event of a later version, or somebody else's
                 event = status.decode(record.value or b"")
                 if isinstance(event, status.TrustEvent) and record.stamped:  # a time its writer chose is none
-                    announced.note(event.data.keys, record.appended_at)
+                    found.note(event.data.keys, record.appended_at)
 
     _read(settings, security, take, policylog.STATUS)
-    return announced
+    return found
 
 
 def _read(
@@ -95,6 +94,7 @@ def _read(
     take: Callable[[Sequence[LogRecord], Extent], None],
     topic: str,
 ) -> Extent:
+    lenient.install()  # a header's name may be anything; the log has to be readable all the same
     try:
         return asyncio.run(policylog.read(settings.kafka_bootstrap, take, topic=topic, **security))
     except BootstrapMalformed as exc:

@@ -8,30 +8,23 @@ is revoked, not deleted: what the policy log took in before its revocation stand
 they have announced, or has it revoked from long before they are told (``streams.wire.trust.rewritten``).
 """
 
-import asyncio
 import fcntl
 import json
-import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.adapters import seal
-from streams.adapters.kafka import CredentialsUnavailable
 from streams.cli import console
 from streams.core import instants
 from streams.wire import keys, trust
 from streams.wire.announced import KEY_AGE, Announced
 from streams.wire.documents import Unreadable, read_bytes
-
-STATUS_SECONDS: Final = 30.0
-"""How long reading a year of announcements may take."""
 
 app = typer.Typer(help="Make and revoke keys, and show the trust set.", no_args_is_help=True)
 
@@ -180,39 +173,12 @@ def _state(key: trust.TrustedKey, announced: Announced | None, now: int) -> tupl
 
 
 def _announced(bootstrap: str) -> Announced:
-    """What workers announced on ``policies.status``; ends the command where no broker answers."""
-    from streams.agents.speaker import STATUS, Hearing  # here: slow to import, and few ask for it
-    from streams.runtime.reader import LogReader
+    """What workers announced on ``policies.status``; ends the command where that cannot be read."""
+    from streams.cli import history, pushing  # here: slow to import, and few ask for it
 
-    announced = Announced()
-
-    async def read() -> None:
-        hearing = Hearing(announced)
-
-        async def handle(records: Sequence[Any]) -> None:
-            for record in records:
-                hearing.hear(record)
-
-        reader = LogReader(STATUS, handle, **connection.security_options(), bootstrap_servers=connection.bootstrap)
-        try:
-            await reader.start(None)
-            reading = asyncio.ensure_future(reader.run())
-            caught_up = asyncio.ensure_future(reader.caught_up.wait())
-            await asyncio.wait((reading, caught_up), timeout=STATUS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            caught_up.cancel()
-            reading.cancel()
-        finally:
-            await reader.stop()
-        if not reader.caught_up.is_set():
-            raise KafkaConnectionError(f"{STATUS} was not read within {STATUS_SECONDS:.0f} s")
-
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt; one line says it all
-    try:
-        connection = console.settings(kafka_bootstrap=bootstrap).connection()
-        asyncio.run(read())
-    except (KafkaError, CredentialsUnavailable) as exc:
-        console.fail(f"--bootstrap: {bootstrap}: {exc}", console.UNAVAILABLE)
-    return announced
+    settings = console.settings(kafka_bootstrap=bootstrap)
+    pushing.quiet_client()
+    return history.announced(settings, pushing.security(settings))
 
 
 def _add(entry: dict[str, Any], path: Path, key: keys.PrivateKey, out: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streams.adapters import geo, geofacts
+from streams.adapters.geomanifest import GeoRefused, place_of, read
 from streams.adapters.iso import vocabulary
 from streams.cli import console, sarif
 from streams.cli.decide import parse_now
@@ -27,6 +28,7 @@ from streams.cli.linting import Finding, Report, Tick, lint_files
 from streams.core.diagnostics import CODES, Severity
 from streams.core.fixes import closest
 from streams.core.lint import Given
+from streams.settings import Settings
 
 _WIDTH: Final = 88
 _COLOURS: Final = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -38,7 +40,7 @@ def lint_documents(
     ] = None,
     geo_files: Annotated[
         list[Path] | None,
-        typer.Option("--geo", help="MMDB file of the deployment, repeatable. [env: DOORWARD_GEO; else the snapshot]"),
+        typer.Option("--geo", help="MMDB file of the deployment, repeatable. [env: DOORWARD_GEO or _GEO_MANIFEST]"),
     ] = None,
     now: Annotated[str | None, typer.Option(help="As of this RFC 3339 time instead of the clock.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
@@ -88,15 +90,24 @@ def _given(geo_files: list[Path] | None, now: str | None) -> Given:
     settings = console.settings()
     at = parse_now(now)
     try:
-        facts, connections = geofacts.given_by(geo_files or settings.geo or [geo.shipped()], vocabulary())
-    except geo.GeoUnavailable as exc:
+        facts, connections = geofacts.given_by(geo_files or _in_use(settings), vocabulary())
+    except (geo.GeoUnavailable, GeoRefused) as exc:
         console.fail(f"--geo: {exc}", console.UNAVAILABLE)
     return Given(
         now=time.time_ns() // 1_000_000 if at is None else at,
         facts=facts,
         connections=connections,
         contest=settings.contest is not None,
+        limits=settings.limits(),
     )
+
+
+def _in_use(settings: Settings) -> Sequence[Path]:
+    """The geo files that workers with these settings open. Raises GeoRefused, GeoUnavailable."""
+    if settings.geo_manifest is None:
+        return settings.geo or [geo.shipped()]
+    manifest = settings.geo_manifest
+    return [place_of(entry, manifest) for entry in read(manifest, vocabulary()).files]
 
 
 def _progress(stack: ExitStack, files: int) -> Tick:

@@ -17,6 +17,7 @@ import msgspec
 from streams.adapters.iso import vocabulary
 from streams.core.diagnostics import CODES, Severity
 from streams.core.lint import Diagnostic, Given, across, diagnostic, lint
+from streams.core.policy import Limits
 from streams.wire import documents, jws, signed
 from streams.wire.documents import SIGNED, TESTS, FolderUnavailable, Unreadable
 from streams.wire.spans import Span, Spans, json_spans
@@ -158,7 +159,7 @@ def lint_files(paths: Iterable[Path], given: Given, started: Callable[[int], Tic
         report.documents += documents_there
         seen += good
     order = {str(file): number for number, file in enumerate(files)}
-    report.findings += _together(seen)
+    report.findings += _together(seen, given.limits)
     report.findings.sort(key=lambda f: (order.get(f.at.file, -1), f.at.line, f.at.column))
     return report
 
@@ -190,7 +191,7 @@ def _chunk(files: list[Path], given: Given) -> list[_Looked]:
 
 def lint_file(file: Path, given: Given) -> _Looked:
     """The findings of one file, its good documents, and how many documents it holds."""
-    opened = _open(file)
+    opened = _open(file, given.limits)
     if isinstance(opened, Finding):
         return [opened], [], 0
     findings: list[Finding] = []
@@ -202,6 +203,8 @@ def lint_file(file: Path, given: Given) -> _Looked:
     good = []
     for number, value in enumerate(opened.values):
         said, document = lint(value, vocabulary(), given)
+        if document is not None and (large := signed.too_large(value, given.limits)):
+            said, document = [diagnostic(large.code, large.path, large.message, at_key=True)], None
         if said:
             spans = opened.spans[number]()
             findings += [_finding(each, spans, opened.lines) for each in said]
@@ -219,7 +222,7 @@ class _Opened(NamedTuple):
     lines: "_Lines"
 
 
-def _open(file: Path) -> _Opened | Finding:
+def _open(file: Path, limits: Limits) -> _Opened | Finding:
     """Read a file; of a signed document the payload."""
     name = str(file)
     if file.exists() and not file.is_file():  # a pipe would be waited on for ever
@@ -230,27 +233,27 @@ def _open(file: Path) -> _Opened | Finding:
     sealed = name.endswith(SIGNED)
     if sealed:
         try:
-            data = jws.payload_of(data)
+            data = jws.payload_of(data, limits.signed)
         except jws.BadSignature as exc:
             return _unreadable(Unreadable(name, None, None, str(exc), exc.code))
     spans: list[Callable[[], Spans]] = []
-    placed, problems = documents.read(data, name, spans)
+    placed, problems = documents.read(data, name, spans, max_bytes=limits.signed)
     lines = _Lines(data.decode("utf-8-sig", errors="replace"), name, sealed)
     return _Opened([value for value, _ in placed], spans, problems, lines)
 
 
-def _together(seen: list[Seen]) -> Iterator[Finding]:
+def _together(seen: list[Seen], limits: Limits) -> Iterator[Finding]:
     for index, first, code in across((each.path, each.revision, each.content) for each in seen):
         each = seen[index]
         what = "with the same content" if code == "repeat" else "with other content"
         said = diagnostic(code, "revision", f"{each.path} revision {each.revision} is there already, {what}")
-        found, before = _again(each, said), _again(seen[first], said)
+        found, before = _again(each, said, limits), _again(seen[first], said, limits)
         yield msgspec.structs.replace(found, related=((before.at, "the first"),))
 
 
-def _again(seen: Seen, said: Diagnostic) -> Finding:
+def _again(seen: Seen, said: Diagnostic, limits: Limits) -> Finding:
     """Something to say of a document that was fine by itself, so that its places were not kept."""
-    opened = _open(Path(seen.file))
+    opened = _open(Path(seen.file), limits)
     if isinstance(opened, Finding) or len(opened.spans) <= seen.number:  # changed since it was looked at
         return Finding(said.code, said.severity, Position(seen.file), said.path, said.message, said.fix)
     return _finding(said, opened.spans[seen.number](), opened.lines)

@@ -46,21 +46,23 @@ def sign(
     Given a *.jws.json, its signatures are kept and yours are added: approvers need not meet.
     """
     settings = console.settings(audience=audience)
+    limits = settings.limits()
     signing = pushing.signing_keys(key_files)
     _there(files)
     targets: dict[Path, bytes] = {}
     said: list[str] = []
     problems: list[object] = []
     for file in files:
-        for target, value, place, present in _to_sign(file, out or file.parent, settings.audience, problems):
+        for target, value, place, present in _to_sign(file, out or file.parent, settings, problems):
             if target in targets:
                 problems.append(f"{place}: another document of this run goes to {target}")
             try:
-                document = parse(value, vocabulary())
+                document = parse(value, vocabulary(), limits)
                 if present is None:
-                    targets[target] = jws.sign(value, signing, settings.audience)
+                    targets[target] = jws.sign(value, signing, settings.audience, max_bytes=limits.signed)
                 else:
-                    targets[target] = jws.countersign(present, signing, settings.audience)
+                    given = present, signing, settings.audience
+                    targets[target] = jws.countersign(*given, max_bytes=limits.signed)
             except Invalid as exc:
                 problems += [signed.Finding(place, problem) for problem in exc.problems]
             except jws.BadSignature as exc:
@@ -81,11 +83,12 @@ def sign(
 
 
 def _to_sign(
-    file: Path, folder: Path, audience: str, problems: list[object]
+    file: Path, folder: Path, settings: Settings, problems: list[object]
 ) -> Iterator[tuple[Path, Any, Place, bytes | None]]:
     """Of each document in a file: where it goes signed, its value, its place, and its bytes if it is signed already."""
+    limits = settings.limits()
     if not file.name.endswith(SIGNED):
-        found, wrong = documents.read_file(file)
+        found, wrong = documents.read_file(file, limits.signed)
         problems += wrong
         for number, (value, place) in enumerate(found, 1):
             name = f"{file.stem}-{number}" if len(found) > 1 else file.stem
@@ -96,7 +99,7 @@ def _to_sign(
         problems.append(raw)
         return
     try:
-        yield folder / file.name, jws.unverified(raw, audience), Place(str(file), 1), raw
+        yield folder / file.name, jws.unverified(raw, settings.audience, limits.signed), Place(str(file), 1), raw
     except jws.BadSignature as exc:
         problems.append(f"{file}: {exc} [{exc.code}]")
 
@@ -131,7 +134,7 @@ def push_documents(
     pushing.quiet_client()
     asked, tried = not yes and sys.stdin.isatty(), None
     if asked or max_removed is not None:
-        attempts, untried = trial.plan(prepared, signing, trusted, settings.audience, trial.now())
+        attempts, untried = trial.plan(prepared, signing, trusted, settings.audience, trial.now(), settings.limits())
         tried = trial.run(attempts, untried, settings, security, timeout, must_count=max_removed is not None)
         _allow(tried, max_removed, pushed, as_json)
     if asked:
@@ -172,14 +175,16 @@ def _prepared(
     plain = [file for file in files if not file.name.endswith(SIGNED)]
     if plain and not signing:
         console.fail(f"--key KEYFILE is required to sign {plain[0]}", console.BAD_INPUT)
-    prepared: list[Prepared] = []
+    limits, prepared = settings.limits(), list[Prepared]()
     problems: list[object] = []
     _there(files)
 
     def prepare(raw: bytes, place: Place) -> None:
         try:
-            document = signed.check(raw, trust=trusted, audience=settings.audience, vocabulary=vocabulary())
-            value = jws.unverified(raw, settings.audience)
+            document = signed.check(
+                raw, trust=trusted, audience=settings.audience, vocabulary=vocabulary(), limits=limits
+            )
+            value = jws.unverified(raw, settings.audience, limits.signed)
         except signed.Rejected as exc:
             problems.extend(signed.Finding(place, problem) for problem in exc.problems)
         else:
@@ -193,12 +198,12 @@ def _prepared(
             else:
                 prepare(raw, Place(str(file), 1))
             continue
-        found, wrong = documents.read_file(file)
+        found, wrong = documents.read_file(file, limits.signed)
         problems += wrong
         for value, place in found:
             try:
-                parse(value, vocabulary())
-                prepare(jws.sign(value, signing, settings.audience), place)
+                parse(value, vocabulary(), limits)
+                prepare(jws.sign(value, signing, settings.audience, max_bytes=limits.signed), place)
             except Invalid as exc:
                 problems += [signed.Finding(place, problem) for problem in exc.problems]
             except jws.BadSignature as exc:

@@ -15,7 +15,7 @@ from streams.cli import console, history, pushing, trial
 from streams.core import rulelists
 from streams.core.difference import Change, TooLarge, changes
 from streams.core.differencewords import data, sentence
-from streams.core.policy import Document, Invalid, parse
+from streams.core.policy import Document, Invalid
 from streams.core.standing import present
 from streams.settings import Settings
 from streams.wire import documents, jws, signed
@@ -69,6 +69,7 @@ def _documents(file: Path, settings: Settings) -> dict[str, Document]:
     """The documents of a file by path. Ends the command where it holds none, or one that is wrong."""
     if not file.is_file():
         console.fail(f"there is no file {file}", console.UNAVAILABLE)
+    limits = settings.limits()
     problems: list[object] = []
     placed: list[tuple[Any, Place]] = []
     if file.name.endswith(SIGNED):
@@ -77,16 +78,16 @@ def _documents(file: Path, settings: Settings) -> dict[str, Document]:
             if isinstance(raw, Unreadable):
                 problems.append(raw)
             else:
-                placed.append((jws.unverified(raw, settings.audience), Place(str(file), 1)))
+                placed.append((jws.unverified(raw, settings.audience, limits.signed), Place(str(file), 1)))
         except jws.BadSignature as exc:
             problems.append(f"{file}: {exc} [{exc.code}]")
     else:
-        placed, wrong = documents.read_file(file)
+        placed, wrong = documents.read_file(file, limits.signed)
         problems += wrong
     found: dict[str, Document] = {}
     for value, place in placed:
         try:
-            document = parse(value, vocabulary())
+            document = signed.plain(value, vocabulary(), limits)
         except Invalid as exc:
             problems += [signed.Finding(place, problem) for problem in exc.problems]
             continue

@@ -57,7 +57,7 @@ def show(
         listed = [each for each in standings(found, now) if revision in (None, each.revision.document.revision)]
         if not listed:
             console.fail(f"{path}: has no accepted revision {revision}", console.BAD_INPUT)
-        payloads = {each.revision.offset: jws.payload_of(raws[each.revision.offset]) for each in listed}
+        payloads = {each.revision.offset: jws.payload_of(raws[each.revision.offset], jws.MAX_SIGNED) for each in listed}
         if as_json:
             rows = [_standing(each) | {"document": json.loads(payloads[each.revision.offset])} for each in listed]
             console.out(json.dumps({"path": path, "revisions": rows}))
@@ -105,6 +105,9 @@ def log(
     since: Annotated[
         str | None, typer.Option("--since-head", help="An earlier head HASH@OFFSET, or an earlier export's file.")
     ] = None,
+    known: Annotated[
+        bool, typer.Option("--known", help="What is wrong up to --since-head has been looked into: told, no finding.")
+    ] = False,
     public: Annotated[bool, typer.Option("--public", help="Write the public export instead (JSON lines).")] = False,
     verify: Annotated[Path | None, typer.Option(help="Verify an export's file; asks no broker.")] = None,
     key_age: Annotated[
@@ -121,18 +124,23 @@ def log(
     later, with --since-head, that nothing up to it was altered, removed or put in; with a whole export, what was.
     Without an older head it proves nothing about a log that was rewritten from its start.
 
+    The log keeps a bad record for ever. Once it has been looked into, keep the head behind it: --since-head HEAD
+    --known tells of that record still, but ends with 1 only for what came later, or where HEAD does not hold any more.
+
     --public exports service documents whole, and of private ones the hash, whether they are signed on the owner's
     behalf and whether they can remove, with the chain; and texts that ten accounts or more have on their behalf.
     """
     settings = console.settings(kafka_bootstrap=bootstrap, trust=trust_file, audience=audience)
     if verify is not None:
-        if path or public:
-            console.fail("--verify takes no path, and not --public", console.BAD_INPUT)
-        _verify(verify, trust_file, since, head=head, as_json=as_json)
+        if path or public or known:
+            console.fail("--verify takes no path, and neither --public nor --known", console.BAD_INPUT)
+        _verify(verify, trust_file, since, settings, head=head, as_json=as_json)
+    if known and since is None:
+        console.fail("--known goes with --since-head, up to which it is meant", console.BAD_INPUT)
     if public and (path or as_json):
         console.fail("--public takes neither a path nor --json: it is JSON lines, and whole", console.BAD_INPUT)
     trusted = pushing.trusted(settings)
-    reading = _Reading(settings, trusted, path, _earlier(since), public=public, as_json=as_json)
+    reading = _Reading(settings, trusted, path, _earlier(since, settings), known=known, public=public, as_json=as_json)
     with console.quiet_pipe():
         made, extent = history.read(settings, trusted, reading.take, bar=not sys.stdout.isatty(), key_age=key_age)
         reading.end(made.head, extent.end, show_head=head, key_age=key_age)
@@ -150,10 +158,12 @@ class _Reading:
         path: str | None,
         earlier: Earlier | None,
         *,
+        known: bool,
         public: bool,
         as_json: bool,
     ) -> None:
-        self.findings = 0
+        self.findings = self.known = 0
+        self._known_to = earlier.offset if earlier is not None and known else -1
         self._path, self._earlier, self._as_json = path, earlier, as_json
         self._export = publication.Publication(trusted, settings.audience, settings.contest) if public else None
         self._outcomes = {"accepted": 0, "repeated": 0, "refused": 0}
@@ -165,10 +175,11 @@ class _Reading:
         """Print a record."""
         record = entry.record
         if record.offset > self._last + 1:
-            self._find(_gap(self._last + 1, record.offset - 1))
+            self._find(_gap(self._last + 1, record.offset - 1), record.offset - 1)
         self._last = record.offset
         self._outcomes[entry.outcome] += 1
-        self.findings += entry.is_finding
+        if entry.is_finding:
+            self._count(record.offset)
         if self._earlier is not None:
             linked = chain.link(record.offset, record.appended_at, entry.sealed)
             for line in self._earlier.see(record.offset, linked, entry.head):
@@ -190,12 +201,20 @@ class _Reading:
             console.out(json.dumps({"head": str(head)}) if self._as_json else str(head))
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self._outcomes.items())
         console.say(f"{sum(self._outcomes.values())} records: {counts}{'' if key_age else f'; {NOT_CHECKED}'}")
-        if self.findings:
-            console.say(f"doorward: {self.findings} finding{'' if self.findings == 1 else 's'}")
+        for count, which in ((self.known, f", known up to offset {self._known_to}"), (self.findings, "")):
+            if count:
+                console.say(f"doorward: {count} finding{'' if count == 1 else 's'}{which}")
 
-    def _find(self, line: str) -> None:
-        self.findings += 1
+    def _find(self, line: str, offset: int | None = None) -> None:
+        self._count(offset)
         console.say(line)
+
+    def _count(self, offset: int | None) -> None:
+        """Count a finding: up to which offset it is about records; None where it is about the whole chain."""
+        if offset is not None and offset <= self._known_to:
+            self.known += 1
+        else:
+            self.findings += 1
 
 
 def _gap(first: int, last: int) -> str:
@@ -235,12 +254,12 @@ def _line(entry: Entry) -> str:
 # -- exports and earlier heads -----------------------------------------------------------------------------------
 
 
-def _earlier(since: str | None) -> Earlier | None:
+def _earlier(since: str | None, settings: Settings) -> Earlier | None:
     """What ``--since-head`` remembers. Ends the command where it cannot be read, or contradicts itself."""
     if since is None:
         return None
     if Path(since).is_file():
-        found = _read_export(Path(since), None)
+        found = _read_export(Path(since), None, settings)
         for problem in found.problems:
             console.say(f"{since}: {problem}")
         if found.problems:
@@ -252,13 +271,15 @@ def _earlier(since: str | None) -> Earlier | None:
         console.fail(f"--since-head: {exc}, nor a file", console.BAD_INPUT)
 
 
-def _verify(file: Path, trust_file: Path | None, since: str | None, *, head: bool, as_json: bool) -> NoReturn:
+def _verify(
+    file: Path, trust_file: Path | None, since: str | None, settings: Settings, *, head: bool, as_json: bool
+) -> NoReturn:
     try:
         trusted = None if trust_file is None else read_trust(trust_file)
     except TrustUnavailable as exc:
         console.fail(str(exc), console.UNAVAILABLE)
-    earlier = _earlier(since)
-    found = _read_export(file, trusted)
+    earlier = _earlier(since, settings)
+    found = _read_export(file, trusted, settings)
     problems = [*found.problems, *(_gap(*gap) for gap in found.gaps)]
     if earlier is not None:
         for offset, digest in found.heads.items():
@@ -278,14 +299,14 @@ def _verify(file: Path, trust_file: Path | None, since: str | None, *, head: boo
     raise typer.Exit(console.FINDING if problems else 0)
 
 
-def _read_export(file: Path, trusted: TrustSet | None) -> publication.Verified:
+def _read_export(file: Path, trusted: TrustSet | None, settings: Settings) -> publication.Verified:
     def lines() -> Iterator[bytes]:
         with open(file, "rb") as stream:
             while line := stream.readline(publication.MAX_LINE + 1):
                 yield line.rstrip(b"\n")
 
     try:
-        return publication.verify(lines(), vocabulary(), trusted)
+        return publication.verify(lines(), vocabulary(), trusted, settings.limits())
     except OSError as exc:
         console.fail(f"{file}: {exc.strerror}", console.UNAVAILABLE)
     except publication.Unverifiable as exc:

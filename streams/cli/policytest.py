@@ -24,6 +24,7 @@ from streams.core.coverage import Coverage, Covered
 from streams.core.explain import Explanation, explain
 from streams.core.facts import Facts
 from streams.core.index import Index
+from streams.core.policy import LIMITS, Limits
 from streams.wire import documents, signed, testfiles
 from streams.wire.documents import TESTS, FolderUnavailable, Place
 
@@ -94,10 +95,11 @@ def try_cases(
     Exit codes: 0 all as expected, 1 not so, 2 a file that is not right, 3 nothing to test.
     """
     geography = open_geo(geo_files)
+    limits = console.settings().limits()
     given = paths or [Path()]
 
     def once() -> tuple[int, Run]:
-        made = run(given, geography.facts)
+        made = run(given, geography.facts, limits)
         with console.quiet_pipe():
             return _tell(made, coverage=coverage, least=min_coverage, as_json=as_json), made
 
@@ -115,19 +117,20 @@ def try_cases(
         raise typer.Exit from None
 
 
-def run(paths: Iterable[Path], look_up: LookUp) -> Run:
+def run(paths: Iterable[Path], look_up: LookUp, limits: Limits = LIMITS) -> Run:
     """Read everything, and try every case if all of it could be read.
 
     Args:
         paths: test files and folders.
         look_up: address text to facts; may raise BadAddress.
+        limits: the greatest sizes of documents.
     """
     made = Run()
     selected: list[tuple[testfiles.Read, Index]] = []
-    for file in _test_files(paths, made):
+    for file in _test_files(paths, made, limits):
         read, wrong = testfiles.read_file(file, vocabulary())
         made.problems += map(str, wrong)
-        if read is not None and (index := _index(read, made)) is not None:
+        if read is not None and (index := _index(read, made, limits)) is not None:
             selected.append((read, index))
     if made.problems or made.nothing:
         made.problems = list(dict.fromkeys(made.problems))
@@ -145,7 +148,7 @@ def run(paths: Iterable[Path], look_up: LookUp) -> Run:
 # -- what there is to read -----------------------------------------------------------------------------------------
 
 
-def _test_files(paths: Iterable[Path], made: Run) -> list[Path]:
+def _test_files(paths: Iterable[Path], made: Run, limits: Limits) -> list[Path]:
     """The test files that paths mean, each once; notes what there is nothing of, and a folder's documents."""
     found: dict[str, Path] = {}
     for path in paths:
@@ -158,7 +161,7 @@ def _test_files(paths: Iterable[Path], made: Run) -> list[Path]:
                 continue
             if not files:
                 made.nothing.append(f"no tests (*{TESTS}) in {path}")
-            _ask_for_all(path, made)
+            _ask_for_all(path, made, limits)
         elif not path.exists():
             made.nothing.append(f"{path}: there is no such file or folder")
             continue
@@ -173,36 +176,37 @@ def _test_files(paths: Iterable[Path], made: Run) -> list[Path]:
     return list(found.values())
 
 
-def _ask_for_all(folder: Path, made: Run) -> None:
+def _ask_for_all(folder: Path, made: Run, limits: Limits) -> None:
     """A folder's documents count for coverage though no test selects them."""
     try:
-        placed, unreadable = documents.read_folder(folder)
+        placed, unreadable = documents.read_folder(folder, limits.signed)
     except FolderUnavailable as exc:
         made.nothing.append(str(exc))
         return
     made.problems += map(str, unreadable)
     for value, place in placed:
         # An index each: folders below may hold one document twice, for tests that select one of them.
-        index, findings = signed.index_of_unsigned([(value, place)], vocabulary())
+        index, findings = signed.index_of_unsigned([(value, place)], vocabulary(), limits)
         made.problems += map(str, findings)
         for slot in index:
             made.coverage.add(slot.revisions[0])
 
 
-def _index(read: testfiles.Read, made: Run) -> Index | None:
+def _index(read: testfiles.Read, made: Run, limits: Limits) -> Index | None:
     """The documents that a test file is about; None where there is something wrong with them, or there are none."""
     placed: list[documents.Placed] = []
     problems: list[str] = []
     for path in read.selected:
         made.folders.add(path if path.is_dir() else path.parent)
         try:
-            found, wrong = documents.read_folder(path) if path.is_dir() else documents.read_file(path)
+            read_all = documents.read_folder if path.is_dir() else documents.read_file
+            found, wrong = read_all(path, limits.signed)
         except FolderUnavailable as exc:
             problems.append(f"{read.file}: documents: {exc}")
             continue
         placed += found
         problems += [f"{read.file}: documents: {each}" if each.line is None else str(each) for each in wrong]
-    index, findings = signed.index_of_unsigned(placed, vocabulary())
+    index, findings = signed.index_of_unsigned(placed, vocabulary(), limits)
     problems += map(str, findings)
     made.problems += problems
     if problems:

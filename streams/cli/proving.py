@@ -102,4 +102,5 @@ def _accepted(record: ConsumerRecord, trusted: TrustSet, settings: Settings, ind
         index=index,
         contest=settings.contest,
         record=signed.Record(record.key, record.offset, record.timestamp),
+        limits=settings.limits(),
     )

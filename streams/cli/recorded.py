@@ -206,7 +206,11 @@ async def _gathered(id_: str, since: int, settings: Settings, trusted: trust.Tru
         return None
     data = made.decision.data
     made.event = await recorded.join_record(
-        bootstrap, data.meeting, data.order[0], lambda record: _event_of(record, made), **security
+        bootstrap,
+        data.meeting,
+        data.order[0],
+        lambda record: _event_of(record, made, settings.max_event_bytes),
+        **security,
     )
     if made.event is None:
         made.gone.append(f"the join: {recorded.JOINS} does not have its record (offset {data.order[0]}) any more")
@@ -232,9 +236,9 @@ async def _decision_on(bootstrap: str, id_: str, since: int, security: dict[str,
     return None
 
 
-def _event_of(record: ConsumerRecord, made: Evidence) -> JoinEvent | None:
+def _event_of(record: ConsumerRecord, made: Evidence, max_bytes: int) -> JoinEvent | None:
     try:
-        event = cloudevents.decode(record.value or b"", record.headers)
+        event = cloudevents.decode(record.value or b"", record.headers, max_bytes=max_bytes)
     except Malformed:
         return None
     return event if isinstance(event, JoinEvent) and _is_of(event, made) else None
@@ -254,6 +258,7 @@ def _index_of(records: list[ConsumerRecord], trusted: trust.TrustSet, settings: 
                     index=index,
                     contest=settings.contest,
                     record=signed.Record(record.key, record.offset, record.timestamp),
+                    limits=settings.limits(),
                 )
             )
         except (signed.Rejected, signed.Repeat):

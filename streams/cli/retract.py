@@ -56,7 +56,7 @@ def retract(
     if not key_files:
         console.fail("--key KEYFILE is required to sign retractions", console.BAD_INPUT)
     signing, trusted = pushing.signing_keys(key_files), pushing.trusted(settings)
-    named = _named(what, settings.audience)
+    named = _named(what, settings)
     log, extent = history.read(settings, trusted)
     problems: list[object] = []
     offers: list[Offer] = []
@@ -89,13 +89,13 @@ def _several(offers: list[Offer]) -> str:
     return "the retraction" if len(offers) == 1 else f"{len(offers)} retractions"
 
 
-def _named(what: list[str], audience: str) -> dict[str, dict[str, Any]]:
+def _named(what: list[str], settings: Settings) -> dict[str, dict[str, Any]]:
     """Path to scope and ids of each document that is meant. Ends the command where one cannot be told."""
     found: dict[str, dict[str, Any]] = {}
     problems: list[object] = []
     for text in what:
         if Path(text).is_file():
-            found |= _of_file(Path(text), audience, problems)
+            found |= _of_file(Path(text), settings, problems)
         elif (ids := ids_of(text)) is not None:
             found[text] = ids
         else:
@@ -116,25 +116,26 @@ def ids_of(path: str) -> dict[str, Any] | None:
     return {"scope": scope, **ids}
 
 
-def _of_file(file: Path, audience: str, problems: list[object]) -> dict[str, dict[str, Any]]:
+def _of_file(file: Path, settings: Settings, problems: list[object]) -> dict[str, dict[str, Any]]:
+    limits = settings.limits()
     if file.name.endswith(SIGNED):
         raw = documents.read_bytes(file)
         try:
             if isinstance(raw, Unreadable):
                 problems.append(raw)
                 return {}
-            values: list[Any] = [jws.unverified(raw, audience)]
+            values: list[Any] = [jws.unverified(raw, settings.audience, limits.signed)]
         except jws.BadSignature as exc:
             problems.append(f"{file}: {exc} [{exc.code}]")
             return {}
     else:
-        placed, wrong = documents.read_file(file)
+        placed, wrong = documents.read_file(file, limits.signed)
         problems += wrong
         values = [value for value, _ in placed]
     found = {}
     for value in values:
         try:
-            path = parse(value, vocabulary()).path
+            path = signed.plain(value, vocabulary(), limits).path
         except Invalid as exc:
             problems += [f"{file}: {problem}" for problem in exc.problems]
         else:
@@ -152,9 +153,10 @@ def _offer(
     problems: list[object],
 ) -> Iterator[Offer]:
     """The signed retraction, if the log as it is would take it."""
+    limits = settings.limits()
     try:
-        raw = jws.sign(value, signing, settings.audience)
-        path = parse(value, vocabulary()).path
+        raw = jws.sign(value, signing, settings.audience, max_bytes=limits.signed)
+        path = parse(value, vocabulary(), limits).path
         signed.accept(
             raw,
             trust=trusted,
@@ -163,6 +165,7 @@ def _offer(
             index=log.index,
             contest=settings.contest,
             record=Record(path.encode(), end, trial.now()),
+            limits=limits,
         )
     except (signed.Rejected, Invalid) as exc:
         named = "/".join(str(value[key]) for key in ("scope", *_IDS[value["scope"]]))

@@ -23,7 +23,7 @@ from streams.adapters.policylog import Offer, Push
 from streams.adapters.topics import BootstrapMalformed, BrokerUnavailable
 from streams.cli import console
 from streams.core import charter, trials
-from streams.core.policy import VERDICTS, Document, Invalid
+from streams.core.policy import LIMITS, VERDICTS, Document, Invalid, Limits
 from streams.core.trials import Span
 from streams.settings import Settings
 from streams.wire import jws, signed
@@ -143,7 +143,12 @@ def _several(count: Span, noun: str) -> str:
 
 
 def plan(
-    prepared: Sequence[Prepared], signing: Sequence[PrivateKey], trusted: TrustSet, audience: str, now: int
+    prepared: Sequence[Prepared],
+    signing: Sequence[PrivateKey],
+    trusted: TrustSet,
+    audience: str,
+    now: int,
+    limits: Limits = LIMITS,
 ) -> tuple[list[Attempt], list[Untried]]:
     """The trials to make, and the documents that cannot be tried though they could remove or flag somebody.
 
@@ -153,6 +158,7 @@ def plan(
         trusted: the workers' trust set.
         audience: the deployment's.
         now: ms since the epoch; the trials' revision, so that each is higher than any earlier one.
+        limits: the deployment's greatest sizes.
     """
     highest: dict[str, Prepared] = {}
     for each in prepared:
@@ -165,7 +171,7 @@ def plan(
         if not _restricts(each.document):
             continue
         reason = _hindrance(each.document, signing)
-        made = reason or _prepare(each, signing, trusted, audience, now)
+        made = reason or _prepare(each, signing, trusted, audience, now, limits)
         if isinstance(made, Attempt):
             attempts.append(made)
         else:
@@ -185,15 +191,15 @@ def _hindrance(document: Document, signing: Sequence[PrivateKey]) -> str | None:
 
 
 def _prepare(
-    prepared: Prepared, signing: Sequence[PrivateKey], trusted: TrustSet, audience: str, now: int
+    prepared: Prepared, signing: Sequence[PrivateKey], trusted: TrustSet, audience: str, now: int, limits: Limits
 ) -> Attempt | str:
     """A trial that has every prospect of being accepted, or why there is none."""
     value = trials.trial_of(prepared.value, now, now)
     try:
-        trial = _offer(value, signing, trusted, audience)
-        retraction = _offer(trials.retraction_of(value), signing, trusted, audience)
+        trial = _offer(value, signing, trusted, audience, limits)
+        retraction = _offer(trials.retraction_of(value), signing, trusted, audience, limits)
         if prepared.document.scope == "service":
-            signers = jws.verify(trial.raw, trusted, audience).signers
+            signers = jws.verify(trial.raw, trusted, audience, max_bytes=limits.signed).signers
             for _, _, message in charter.c5_two_approvers(prepared.document, signers, one_suffices=False):
                 return f"its trial would be {message}"
     except (signed.Rejected, Invalid) as exc:
@@ -203,9 +209,11 @@ def _prepare(
     return Attempt(prepared.document, trial, retraction)
 
 
-def _offer(value: dict[str, Any], signing: Sequence[PrivateKey], trusted: TrustSet, audience: str) -> Offer:
-    raw = jws.sign(value, signing, audience)
-    document = signed.check(raw, trust=trusted, audience=audience, vocabulary=vocabulary())
+def _offer(
+    value: dict[str, Any], signing: Sequence[PrivateKey], trusted: TrustSet, audience: str, limits: Limits
+) -> Offer:
+    raw = jws.sign(value, signing, audience, max_bytes=limits.signed)
+    document = signed.check(raw, trust=trusted, audience=audience, vocabulary=vocabulary(), limits=limits)
     return Offer(document.path, document.revision, raw)
 
 

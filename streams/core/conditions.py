@@ -8,10 +8,9 @@ no join should wait for one.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
-from operator import itemgetter
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from streams.core import address
 from streams.core.facts import ANY_CONNECTION, CONTINENTS, Facts, Vocabulary, connection_bits
@@ -91,8 +90,12 @@ def _made(field: Field, values: tuple[str | int, ...], negated: bool, vocabulary
     return condition
 
 
-_shared: Final = lru_cache(maxsize=4096)(_made)
+_shared: Final = lru_cache(maxsize=512)(_made)
 """Accounts say much the same. What they share is kept once, and is in the processor's caches when it is asked."""
+
+
+_Checked: TypeAlias = tuple[Any, ...]
+"""Values of the kind that a field has."""
 
 
 def _negate(test: Test) -> Test:
@@ -103,15 +106,30 @@ def _negate(test: Test) -> Test:
     return negated
 
 
-def _truth(possible: frozenset[str], named: frozenset[str]) -> Truth:
-    """Rule 3 over possible values of which one at least is named."""
-    return True if possible <= named else None
+def _by_continent(whole: Set[str], touched: Iterable[str], vocabulary: Vocabulary) -> dict[str | None, Truth]:
+    """Rule 3 where the continent is known or (None) nothing is: true only if true of each country, false if of none.
+
+    Args:
+        whole: the countries that it is true of.
+        touched: those and the ones that it is open for.
+        vocabulary: what there is.
+
+    Returns:
+        By continent; False of all that are not there.
+    """
+    found: dict[str | None, Truth] = dict.fromkeys([vocabulary.continent_of[country] for country in touched])
+    if found:
+        found[None] = None
+    if whole:
+        for continent in found:
+            if vocabulary.countries_of(continent) <= whole:
+                found[continent] = True
+    return found
 
 
-def _country(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
-    named = frozenset(map(str, values))
-    touched = {vocabulary.continent_of.get(country) for country in named}
-    by_continent = {k: _truth(vocabulary.countries_of(k), named) for k in {None, *touched}}  # all others: False
+def _country(values: _Checked, vocabulary: Vocabulary) -> Test:
+    named: frozenset[str] = frozenset(values)
+    by_continent = _by_continent(named, named, vocabulary)
 
     def test(_: Subject, facts: Facts) -> Truth:
         if (country := facts.country) is not None:
@@ -121,21 +139,12 @@ def _country(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
     return test
 
 
-def _subdivision(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
-    named = frozenset(map(str, values))
-    touching = {code[:2] for code in named}
-    of_country = {c: _truth(vocabulary.subdivisions_of(c), named) for c in touching}  # all others: False
-
-    def over(continent: str | None) -> Truth:
-        # Whichever country it may be: true only if true of each, false only if false of each.
-        possible = vocabulary.countries_of(continent)
-        truths = {of_country[c] for c in of_country.keys() & possible}
-        if not possible <= of_country.keys():
-            truths.add(False)
-        return truths.pop() if len(truths) == 1 else None
-
-    touched = {vocabulary.continent_of.get(country) for country in of_country}
-    by_continent = {k: over(k) for k in {None, *touched}}  # all others: False
+def _subdivision(values: _Checked, vocabulary: Vocabulary) -> Test:
+    named: frozenset[str] = frozenset(values)
+    touched = {code[:2] for code in named} & vocabulary.countries
+    of_country = {c: vocabulary.subdivisions_of(c) <= named or None for c in touched}  # all others: False
+    whole = {country for country, truth in of_country.items() if truth}
+    by_continent = _by_continent(whole, touched, vocabulary)
 
     def test(_: Subject, facts: Facts) -> Truth:
         if (subdivision := facts.subdivision) is not None:
@@ -147,9 +156,9 @@ def _subdivision(values: tuple[str | int, ...], vocabulary: Vocabulary) -> Test:
     return test
 
 
-def _continent(values: tuple[str | int, ...], _: Vocabulary) -> Test:
-    named = frozenset(map(str, values))
-    unknown = _truth(CONTINENTS, named)
+def _continent(values: _Checked, _: Vocabulary) -> Test:
+    named: frozenset[str] = frozenset(values)
+    unknown = named >= CONTINENTS or None
 
     def test(_: Subject, facts: Facts) -> Truth:
         return unknown if facts.continent is None else facts.continent in named
@@ -157,7 +166,7 @@ def _continent(values: tuple[str | int, ...], _: Vocabulary) -> Test:
     return test
 
 
-def _asn(values: tuple[str | int, ...], _: Vocabulary) -> Test:
+def _asn(values: _Checked, _: Vocabulary) -> Test:
     named = frozenset(values)
 
     def test(_: Subject, facts: Facts) -> Truth:
@@ -166,8 +175,8 @@ def _asn(values: tuple[str | int, ...], _: Vocabulary) -> Test:
     return test
 
 
-def _connection(values: tuple[str | int, ...], _: Vocabulary) -> Test:
-    named = connection_bits(map(str, values))
+def _connection(values: _Checked, _: Vocabulary) -> Test:
+    named = connection_bits(values)
     unnamed = ANY_CONNECTION & ~named
 
     def test(_: Subject, facts: Facts) -> Truth:
@@ -179,47 +188,49 @@ def _connection(values: tuple[str | int, ...], _: Vocabulary) -> Test:
     return test
 
 
-def _role(values: tuple[str | int, ...], _: Vocabulary) -> Test:
+def _role(values: _Checked, _: Vocabulary) -> Test:
     named = frozenset(values)
     return lambda subject, _: subject.role in named
 
 
-def _stage(values: tuple[str | int, ...], _: Vocabulary) -> Test:
+def _stage(values: _Checked, _: Vocabulary) -> Test:
     named = frozenset(values)
     return lambda subject, _: subject.stage in named
 
 
-def _network(values: tuple[str | int, ...], _: Vocabulary) -> Test:
-    blocks = [address.parse_network(str(value)) for value in values]
-    starts4, ends4 = _merge(b for b in blocks if len(b[0]) == 4)
-    starts6, ends6 = _merge(b for b in blocks if len(b[0]) == 16)
+def _network(values: _Checked, _: Vocabulary) -> Test:
+    four, six = _merged([address.parse_network(str(value)) for value in values])  # a number is none
 
     def test(_: Subject, facts: Facts) -> Truth:
         packed = facts.address
         if packed is None:
             return None
-        starts, ends = (starts4, ends4) if len(packed) == 4 else (starts6, ends6)
+        starts, ends = four if len(packed) == 4 else six
         at = bisect_right(starts, packed) - 1
         return at >= 0 and packed <= ends[at]
 
     return test
 
 
-def _merge(blocks: Iterable[tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:
-    """Sorted, disjoint ranges: CIDR blocks only nest, so a block that starts inside the last one adds nothing."""
-    starts: list[bytes] = []
-    ends: list[bytes] = []
-    # The widest block first among those with one start, so that the others fall inside it.
-    ordered = sorted(blocks, key=itemgetter(1), reverse=True)
-    ordered.sort(key=itemgetter(0))
-    for first, last in ordered:
+_Ranges: TypeAlias = tuple[list[bytes], list[bytes]]
+"""Where each range begins and ends; sorted and disjoint."""
+
+
+def _merged(blocks: list[tuple[bytes, bytes]]) -> tuple[_Ranges, _Ranges]:
+    """The ranges of IPv4 and of IPv6. CIDR blocks lie apart or nest."""
+    four: _Ranges = [], []
+    six: _Ranges = [], []
+    for first, last in sorted(blocks):
+        starts, ends = four if len(first) == 4 else six
         if not ends or first > ends[-1]:
             starts.append(first)
             ends.append(last)
-    return starts, ends
+        else:
+            ends[-1] = max(last, ends[-1])  # wider only where both begin at one address
+    return four, six
 
 
-_COMPILERS: Final[dict[str, Callable[[tuple[str | int, ...], Vocabulary], Test]]] = {
+_COMPILERS: Final[dict[str, Callable[[_Checked, Vocabulary], Test]]] = {
     "country": _country,
     "subdivision": _subdivision,
     "continent": _continent,

@@ -1,18 +1,30 @@
-"""The scalars of a document, read one by one: what each may be, and a problem noted for everything it may not.
+"""The scalars of a document: what each may be, and how they are read one by one.
 
-A method returns the value, or None where it noted a problem or nothing stands there. ``streams.core.policy`` says which
-fields a document has.
+A method of ``Fields`` returns the value, or None where it noted a problem or nothing stands there. ``core.policy`` says
+which fields a document has.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from streams.core import instants
 from streams.core.characters import says_something
 
+Verdict: TypeAlias = Literal["admit", "alert", "remove"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("admit", "alert", "remove")
+"""Least strict first; a verdict's place is its strictness."""
+Scope: TypeAlias = Literal["service", "account", "meeting"]
+Mode: TypeAlias = Literal["enforce", "report"]
+Class: TypeAlias = Literal["legal", "safety", "owner"]
+
+ROLES: Final = ("host", "cohost", "participant", "guest")
+STAGES: Final = ("lobby", "live")
+LANGUAGE: Final = 1
+MAX_REVISION: Final = 2**63 - 1
+MAX_ASN: Final = 2**32 - 1
 MAX_NAME: Final = 128
 """Characters in an id or a name."""
 MAX_TEXT: Final = 2000
@@ -23,6 +35,24 @@ NULLABLE: Final = frozenset({"not_before", "not_after", "contest", "note", "refe
 """Fields that may be null, where they are not required."""
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The greatest sizes of a document. Every worker of a deployment must have the same, or they disagree.
+
+    Attributes:
+        signed: bytes of a signed one.
+        rules: rules in one; a decision may walk them all, some 0.1 µs each.
+        values: values in one list of a condition.
+    """
+
+    signed: int = 4 * 2**20
+    rules: int = 10_000
+    values: int = 200_000
+
+
+LIMITS: Final = Limits()
+"""Where nothing else is set."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from streams.core.conditions import TERRITORIES, Condition
 from streams.core.diagnostics import CODES, Severity
 from streams.core.facts import ANONYMISED, NOTHING_KNOWN, Facts, Vocabulary
 from streams.core.fixes import suggest
-from streams.core.policy import ROLES, VERDICTS, Document, Invalid, Problem, Rule, parse
+from streams.core.policy import LIMITS, ROLES, VERDICTS, Document, Invalid, Limits, Problem, Rule, parse
 from streams.core.reach import CONNECTION_STATES, PEOPLE, Bottom, Dead, Person, Reach, Spent, bottom, places
 
 MOST: Final = 100
@@ -52,12 +52,14 @@ class Given(msgspec.Struct, frozen=True):
         facts: those of country, subdivision, continent and asn that its geo files give.
         connections: the sets of possible connections that they lead to, as bits.
         contest: whether it says itself how to contest (``DOORWARD_CONTEST``).
+        limits: its greatest sizes.
     """
 
     now: int
     facts: frozenset[str] = frozenset({*TERRITORIES, "asn"})
     connections: tuple[int, ...] = CONNECTION_STATES
     contest: bool = True
+    limits: Limits = LIMITS
 
 
 def lint(value: Any, vocabulary: Vocabulary, given: Given) -> tuple[list[Diagnostic], Document | None]:
@@ -69,7 +71,7 @@ def lint(value: Any, vocabulary: Vocabulary, given: Given) -> tuple[list[Diagnos
         given: the deployment it is for.
     """
     try:
-        document = parse(value, vocabulary)
+        document = parse(value, vocabulary, given.limits)
     except Invalid as exc:
         return [_of_problem(problem, value, vocabulary) for problem in exc.problems], None
     if document.retracted:

@@ -22,6 +22,11 @@ class Earlier:
         self._met = head.offset < 0
         self._told = False  # with an export, what broke the chain is told where it broke
 
+    @property
+    def offset(self) -> int:
+        """Of the last record that the earlier head stands for; -1 where there was none."""
+        return self._head.offset
+
     def see(self, offset: int, linked: bytes, head: Head) -> list[str]:
         """Compare the next record: its part in the chain, and the chain after it. Returns findings, one line each."""
         found = []

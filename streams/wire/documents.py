@@ -25,7 +25,8 @@ MAX_FILE: Final = 16 * 2**20
 """Bytes in a file: a hundred thousand documents of the usual size, and still read at once without harm."""
 
 MAX_DOCUMENT: Final = 4 * 2**20
-"""Characters in one document: over twice what a hundred thousand networks take. A signed one has far fewer."""
+"""Characters in one document, comments too: over twice what a hundred thousand networks take. A deployment that takes
+larger signed documents (``core.policy.Limits``) takes as many characters as those have bytes."""
 
 SIGNED: Final = ".jws.json"
 TESTS: Final = ".test.yaml"
@@ -92,10 +93,10 @@ Placed: TypeAlias = tuple[Any, Place]
 # -- files and folders -------------------------------------------------------------------------------------------
 
 
-def read_folder(folder: str | Path) -> tuple[list[Placed], list[Unreadable]]:
+def read_folder(folder: str | Path, max_bytes: int = 0) -> tuple[list[Placed], list[Unreadable]]:
     """The unsigned documents of a folder and its subfolders, in the order of their names (ruling 19).
 
-    Hidden files and folders are left out, as are ``*.test.yaml`` and signed documents.
+    Hidden files and folders are left out, as are ``*.test.yaml`` and signed documents. ``max_bytes`` as for ``read``.
 
     Raises:
         FolderUnavailable: no such folder, or no right to list it.
@@ -103,7 +104,7 @@ def read_folder(folder: str | Path) -> tuple[list[Placed], list[Unreadable]]:
     documents: list[Placed] = []
     files, problems = find_files(folder, signed=False)
     for file in files:
-        found, wrong = read_file(file)
+        found, wrong = read_file(file, max_bytes)
         documents += found
         problems += wrong
     return documents, sorted(problems, key=lambda problem: problem.file)
@@ -126,12 +127,12 @@ def read_signed_folder(folder: str | Path) -> tuple[list[tuple[bytes, Place]], l
     return documents, problems
 
 
-def read_file(path: str | Path) -> tuple[list[Placed], list[Unreadable]]:
-    """The documents of one file: JSON if its name ends in ``.json``, else YAML."""
+def read_file(path: str | Path, max_bytes: int = 0) -> tuple[list[Placed], list[Unreadable]]:
+    """The documents of one file: JSON if its name ends in ``.json``, else YAML; ``max_bytes`` as for ``read``."""
     data = read_bytes(path)
     if isinstance(data, Unreadable):
         return [], [data]
-    return read(data, str(path))
+    return read(data, str(path), max_bytes=max_bytes)
 
 
 def read_bytes(path: str | Path) -> bytes | Unreadable:
@@ -189,7 +190,7 @@ def _wanted(name: str, *, signed: bool) -> bool:
 
 
 def read(
-    data: bytes, file: str, spans: list[Callable[[], Spans]] | None = None
+    data: bytes, file: str, spans: list[Callable[[], Spans]] | None = None, *, max_bytes: int = 0
 ) -> tuple[list[Placed], list[Unreadable]]:
     """The documents in a file's bytes, and everything that keeps others from being read.
 
@@ -201,6 +202,7 @@ def read(
         file: its name, whose ending says which of the two it is.
         spans: if given, takes for each document that is returned a function that gives its spans, in offsets into the
             text without a byte order mark.
+        max_bytes: the deployment's largest signed document, where that is larger than ``MAX_DOCUMENT``.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -208,7 +210,7 @@ def read(
         line = data.count(b"\n", 0, exc.start) + 1
         return [], [Unreadable(file, line, None, f"is not UTF-8 (byte 0x{data[exc.start]:02x})", "encoding")]
     read_text = _read_json if file.endswith(".json") else _read_yaml
-    documents, problems = read_text(text, file, spans)
+    documents, problems = read_text(text, file, spans, max(max_bytes, MAX_DOCUMENT))
     if not documents and not problems and text.strip() != "[]":
         problems.append(Unreadable(file, None, None, "holds no document", "no-document"))
     return documents, problems
@@ -232,11 +234,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER: Final = JSONDecoder(object_pairs_hook=_once)
 _CONTAINERS: Final = (dict, list)
-_KEY: Final = re.compile(rb'"[ \t\n\r]*:')
-"""Matches once a key, and inside strings perhaps too: as many matches as keys in the value, so no key stands twice."""
+_MARKS: Final = b'"\\[]{}'
+_OTHERS: Final = bytes(set(range(256)) - set(_MARKS))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _MARKER: Final = re.compile(r"^---(?=\s)", re.MULTILINE)
-_TOO_LONG: Final = f"a document has at most {MAX_DOCUMENT // 2**20} MiB of text, and {MAX_NODES:,} nodes in YAML"
+_TOO_LONG: Final = "a document has at most {:g} MiB of text, and {:,} nodes in YAML"
 
 
 def strict_json(data: bytes) -> Any:
@@ -248,54 +251,66 @@ def strict_json(data: bytes) -> Any:
     Raises:
         NotJson: any of these.
     """
-    value, keys = _check_json(data)
-    if keys == len(_KEY.findall(data)):
+    value = _loads(data)
+    if _is_compact(data, value):
         return value
+    _check_depth(value)
     try:
         return _DECODER.decode(data.decode())
     except _Duplicate as exc:
         raise NotJson(str(exc), code="duplicate-key") from None
-    except RecursionError:  # under a key that stands twice, where ``_check_json`` did not see it
+    except RecursionError:  # under a key that stands twice, where ``_check_depth`` did not see it
         raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep") from None
 
 
-def _check_json(data: bytes) -> tuple[Any, int]:
-    """What orjson refuses, and depth, before anything that recurses sees the text.
-
-    Returns:
-        The value, and how many keys its objects have between them.
-
-    Raises:
-        NotJson: see ``strict_json``, but for duplicate keys: the last one counts.
-    """
+def _loads(data: bytes) -> Any:
+    """The value, of keys that stand twice the last; nothing that recurses may see it yet. Raises NotJson."""
     try:
-        value = orjson.loads(data)
+        return orjson.loads(data)
     except JSONDecodeError as exc:
         if "depth" in exc.msg or "recursion" in exc.msg:  # orjson's own bound, 1024
             raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep") from None
         raise NotJson(f"not JSON: {exc.msg}", exc.lineno, exc.colno) from None
-    level, keys = [value], 0
+
+
+def _is_compact(data: bytes, value: Any) -> bool:
+    """Whether the text is the very one that is made of the value, not too deep: so none of its keys stands twice.
+
+    Of the text the brackets are kept, all of one kind, and what strings are made of. Where quotation marks then come
+    in pairs, no bracket was inside a string; and as often as empty pairs of brackets can be taken out, so deep it is.
+    """
+    marks = data.translate(_ONE_KIND, _OTHERS).replace(b'""', b"")
+    if b'"' in marks or b"\\" in marks:
+        return False
+    for _ in range(MAX_DEPTH):
+        if not marks:
+            break
+        marks = marks.replace(b"[]", b"")
+    return not marks and orjson.dumps(value) == data
+
+
+def _check_depth(value: Any) -> None:
+    """Raises NotJson."""
+    level = [value]
     for _ in range(MAX_DEPTH + 1):
         outer = [item for item in level if isinstance(item, _CONTAINERS)]
         if not outer:
-            return value, keys
+            return
         level = []
         for item in outer:
-            if isinstance(item, dict):
-                keys += len(item)
-                level += item.values()
-            else:
-                level += item
+            level += item.values() if isinstance(item, dict) else item
     raise NotJson(f"more than {MAX_DEPTH} containers in one another", code="too-deep")
 
 
-def _read_json(text: str, file: str, spans: list[Callable[[], Spans]] | None) -> tuple[list[Placed], list[Unreadable]]:
+def _read_json(
+    text: str, file: str, spans: list[Callable[[], Spans]] | None, longest: int
+) -> tuple[list[Placed], list[Unreadable]]:
     documents: list[Placed] = []
     problems: list[Unreadable] = []
     if not text.strip():
         return documents, problems
     try:
-        _check_json(text.encode())
+        _check_depth(_loads(text.encode()))
     except NotJson as exc:
         return [], [Unreadable(file, exc.line, exc.column, str(exc), exc.code)]
     at = _skip(text, 0)
@@ -310,12 +325,12 @@ def _read_json(text: str, file: str, spans: list[Callable[[], Spans]] | None) ->
         except _Duplicate as exc:
             problems.append(Unreadable(file, line, None, str(exc), "duplicate-key"))
             break  # where the next document begins is not known
-        except RecursionError:  # under a key that stands twice, where ``_check_json`` did not see it
+        except RecursionError:  # under a key that stands twice, where ``_check_depth`` did not see it
             message = f"more than {MAX_DEPTH} containers in one another"
             problems.append(Unreadable(file, line, None, message, "too-deep"))
             break
-        if at - begin > MAX_DOCUMENT:
-            problems.append(Unreadable(file, line, None, _TOO_LONG, "too-large"))
+        if at - begin > longest:
+            problems.append(_too_long(file, line, longest))
         else:
             documents.append((value, Place(file, line)))
             if spans is not None:
@@ -330,13 +345,15 @@ def _json_spans(text: str, begin: int) -> Spans:
     return json_spans(text, begin)[0]
 
 
-def _read_yaml(text: str, file: str, spans: list[Callable[[], Spans]] | None) -> tuple[list[Placed], list[Unreadable]]:
+def _read_yaml(
+    text: str, file: str, spans: list[Callable[[], Spans]] | None, longest: int
+) -> tuple[list[Placed], list[Unreadable]]:
     begin = 0
     for mark in [*(match.start() for match in _MARKER.finditer(text)), len(text)]:
         # Before the parser, which is slow, sees any of it. Nodes are parted by commas and line ends.
         parts = text.count(",", begin, mark) + text.count("\n", begin, mark)
-        if mark - begin > MAX_DOCUMENT or parts > 2 * MAX_NODES:
-            return [], [Unreadable(file, text.count("\n", 0, begin) + 1, None, _TOO_LONG, "too-large")]
+        if mark - begin > longest or parts > 2 * MAX_NODES:
+            return [], [_too_long(file, text.count("\n", 0, begin) + 1, longest)]
         begin = mark
     found: list[Spans] | None = None if spans is None else []
     documents, faults = plainyaml.load(text, found), list[yaml12.Fault]()
@@ -345,6 +362,10 @@ def _read_yaml(text: str, file: str, spans: list[Callable[[], Spans]] | None) ->
     if spans is not None and found is not None:
         spans += [partial(_same, each) for each in found]
     return [(value, Place(file, line)) for value, line in documents], [Unreadable(file, *fault) for fault in faults]
+
+
+def _too_long(file: str, line: int, longest: int) -> Unreadable:
+    return Unreadable(file, line, None, _TOO_LONG.format(longest / 2**20, MAX_NODES), "too-large")
 
 
 def _same(spans: Spans) -> Spans:

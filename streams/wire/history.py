@@ -12,7 +12,7 @@ import msgspec
 
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision
-from streams.core.policy import Document, Problem
+from streams.core.policy import LIMITS, Document, Limits, Problem
 from streams.core.rulelists import brief
 from streams.wire import chain, signed
 from streams.wire.announced import Announced
@@ -72,6 +72,7 @@ class History:
         vocabulary: the codes documents may name.
         contest: the deployment's own way to contest (ruling 39).
         announced: what ``policies.status`` says of keys and their age (ruling 32); None: not asked.
+        limits: the deployment's greatest sizes.
 
     Attributes:
         index: what was accepted so far.
@@ -86,12 +87,13 @@ class History:
         vocabulary: Vocabulary,
         contest: str | None,
         announced: Announced | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         self.index = Index()
         self.head = Head()
         self.gaps: list[tuple[int, int]] = []
         self._trust, self._audience, self._vocabulary, self._contest = trust, audience, vocabulary, contest
-        self._announced = announced
+        self._announced, self._limits = announced, limits
 
     def take(self, record: LogRecord) -> Entry:
         """Judge the next record."""
@@ -139,4 +141,5 @@ class History:
             contest=self._contest,
             record=Record(record.key, record.offset, record.appended_at),
             announced=self._announced,
+            limits=self._limits,
         )

@@ -27,7 +27,7 @@ import msgspec
 
 from streams.core import instants
 from streams.core.facts import Vocabulary
-from streams.core.policy import Document
+from streams.core.policy import LIMITS, Document, Limits
 from streams.wire import chain, jws
 from streams.wire.chain import Head, LogRecord, Sealed
 from streams.wire.documents import NotJson, strict_json
@@ -83,7 +83,8 @@ class Publication:
             told |= {"revision": accepted.document.revision, "holder": accepted.holder}
         else:
             if accepted is not None:
-                self._texts.add(jws.unverified(record.value, self._audience), accepted.document, accepted.on_behalf)
+                value = jws.unverified(record.value, self._audience, jws.MAX_SIGNED)  # accepted, so within limits
+                self._texts.add(value, accepted.document, accepted.on_behalf)
             told |= {
                 "sha256": entry.sha256,
                 "mark": entry.sealed.mark.hex(),
@@ -185,13 +186,16 @@ class Verified(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-def verify(lines: Iterable[bytes], vocabulary: Vocabulary, trust: TrustSet | None = None) -> Verified:
+def verify(
+    lines: Iterable[bytes], vocabulary: Vocabulary, trust: TrustSet | None = None, limits: Limits = LIMITS
+) -> Verified:
     """Work out an export's chain again and judge its service documents.
 
     Args:
         lines: of the file, with or without their ends.
         vocabulary: the codes documents may name.
         trust: whose signatures count; None: the keys that the export names, which proves nothing of whose they are.
+        limits: the deployment's greatest sizes.
 
     Raises:
         Unverifiable: it is no export, or is cut off.
@@ -201,7 +205,7 @@ def verify(lines: Iterable[bytes], vocabulary: Vocabulary, trust: TrustSet | Non
     contest, audience = header.get("contest"), header.get("audience")
     if not isinstance(audience, str) or not isinstance(contest, str | None):
         raise Unverifiable("line 1: the header names no audience")
-    judge = History(keys, audience, vocabulary, contest)
+    judge = History(keys, audience, vocabulary, contest, limits=limits)
     head, heads, links, gaps, problems, service = Head(), dict[int, bytes](), dict[int, bytes](), [], [], 0
     for number, value in enumerate(records, 2):
         offset, appended_at, sealed, record = _read(value, number)

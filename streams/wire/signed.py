@@ -118,24 +118,42 @@ def accept(
     return _judge(verified, document, trust, index, contest, record, announced)
 
 
-def check(raw: bytes, *, trust: TrustSet, audience: str, vocabulary: Vocabulary) -> Document:
+def check(raw: bytes, *, trust: TrustSet, audience: str, vocabulary: Vocabulary, limits: Limits = LIMITS) -> Document:
     """Whether a signed document has any prospect, as far as can be said without the log: for whoever pushes it.
 
     Raises:
         Rejected: no worker with this trust set would take it, whatever was accepted before.
     """
-    verified, document = _read(raw, trust, audience, vocabulary, None)
+    verified, document = _read(raw, trust, audience, vocabulary, None, limits)
     if document.scope == "service":
         signers, _ = _approving(verified, None, None)
         found = charter.c5_two_approvers(document, signers, one_suffices=True)
     else:
-        found = charter.c1_owners_only(document, verified.signers, trust.exact_accounts())
+        exact = trust.exact_accounts(of=(document.account or "",))
+        found = charter.c1_owners_only(document, verified.signers, exact)
     if found:
         raise Rejected([Problem(*violation) for violation in found], verified.sha256, document)
     return document
 
 
-def accept_unsigned(value: Any, vocabulary: Vocabulary, index: Index) -> Revision:
+def too_large(value: Any, limits: Limits) -> Problem | None:
+    """What a worker would say of a plain document once it is signed, where its payload alone takes too many bytes."""
+    least = len(orjson.dumps(value)) * 4 // 3  # base64url
+    if least <= limits.signed:
+        return None
+    message = f"signed it has over {least:,} bytes; a signed document has at most {limits.signed:,}"
+    return Problem("too-large", "", message)
+
+
+def plain(value: Any, vocabulary: Vocabulary, limits: Limits = LIMITS) -> Document:
+    """Check and compile a plain document, of which a worker will see the signed form. Raises Invalid."""
+    document = parse(value, vocabulary, limits)
+    if problem := too_large(value, limits):
+        raise Invalid([problem])
+    return document
+
+
+def accept_unsigned(value: Any, vocabulary: Vocabulary, index: Index, limits: Limits = LIMITS) -> Revision:
     """The same for a plain document, which answers for its text alone (``doorward decide --unsigned``).
 
     Raises:
@@ -143,7 +161,7 @@ def accept_unsigned(value: Any, vocabulary: Vocabulary, index: Index) -> Revisio
         Repeat: it is accepted already.
     """
     try:
-        document = parse(value, vocabulary)
+        document = plain(value, vocabulary, limits)
     except Invalid as exc:
         raise Rejected(exc.problems, None) from None
     revision = Revision(document=document, content=content_of(value))
@@ -159,13 +177,14 @@ def index_of_signed(
     audience: str,
     vocabulary: Vocabulary,
     contest: str | None = None,
+    limits: Limits = LIMITS,
 ) -> tuple[Index, list[Finding]]:
     """All signed documents of a folder, lower revisions first whatever their files are called."""
     index, findings = Index(), []
     offers = []
     for raw, place in files:
         try:
-            offers.append((place, *_read(raw, trust, audience, vocabulary, None)))
+            offers.append((place, *_read(raw, trust, audience, vocabulary, None, limits)))
         except Rejected as exc:
             findings += [Finding(place, problem) for problem in exc.problems]
     for place, verified, document in sorted(offers, key=lambda offer: (offer[2].path, offer[2].revision)):
@@ -178,12 +197,14 @@ def index_of_signed(
     return index, findings
 
 
-def index_of_unsigned(documents: Iterable[Placed], vocabulary: Vocabulary) -> tuple[Index, list[Finding]]:
+def index_of_unsigned(
+    documents: Iterable[Placed], vocabulary: Vocabulary, limits: Limits = LIMITS
+) -> tuple[Index, list[Finding]]:
     """All unsigned documents of a folder."""
     index, findings = Index(), []
     for value, place in documents:
         try:
-            index.put(accept_unsigned(value, vocabulary, index))
+            index.put(accept_unsigned(value, vocabulary, index, limits))
         except Repeat:
             continue
         except Rejected as exc:
@@ -195,7 +216,7 @@ def index_of_unsigned(documents: Iterable[Placed], vocabulary: Vocabulary) -> tu
 
 
 def _read(
-    raw: bytes, trust: TrustSet, audience: str, vocabulary: Vocabulary, record: Record | None, limits: Limits = LIMITS
+    raw: bytes, trust: TrustSet, audience: str, vocabulary: Vocabulary, record: Record | None, limits: Limits
 ) -> tuple[Verified, Document]:
     try:
         at = record.appended_at if record else None
@@ -229,7 +250,7 @@ def _judge(
             found += young
         holder, on_behalf = ", ".join(sorted({signer.holder for signer in signers})), False
     else:
-        exact = trust.exact_accounts(at)
+        exact = trust.exact_accounts(at, (document.account or "",))
         owner = charter.trusted_owner(document, verified.signers, exact)
         holder, on_behalf = (owner.holder, owner.on_behalf) if owner else ("", False)
         last = slot.revisions[0].on_behalf if slot else None

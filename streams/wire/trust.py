@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
@@ -70,12 +72,23 @@ class TrustedKey(msgspec.Struct, frozen=True):
 
     def stands(self, at: int | None) -> bool:
         """Whether the key counts for what was published at an instant (ms); None: now, so never once revoked."""
-        return self.revoked_at is None or (at is not None and at < self.revoked_at)
+        return _stands(self.revoked_at, at)
+
+    def verify(self, signature: bytes, signed: bytes) -> None:
+        """Raises ``cryptography.exceptions.InvalidSignature`` unless the key has signed these bytes with Ed25519."""
+        public = self.public.public_key
+        if not isinstance(public, Ed25519PublicKey):  # OKP keys are of other curves too
+            raise InvalidSignature
+        public.verify(signature, signed)
 
     @property
     def thumbprint(self) -> str:
         """Of the public key (RFC 7638): names the key whatever the set calls it."""
         return self.public.thumbprint()
+
+
+def _stands(revoked_at: int | None, at: int | None) -> bool:
+    return revoked_at is None or (at is not None and at < revoked_at)
 
 
 class TrustSet:
@@ -89,18 +102,22 @@ class TrustSet:
 
     def __init__(self, keys: Iterable[TrustedKey]) -> None:
         self.keys: Mapping[str, TrustedKey] = {key.kid: key for key in keys}
+        self._exact: dict[str, int | None] = {}
+        """Accounts with a key of their own, and until when one stands; a deployment may have a hundred thousand."""
+        for key in self.keys.values():
+            for scope in () if key.signer.on_behalf else key.signer.scopes:
+                if scope.startswith(_ACCOUNT):
+                    account, until = scope.removeprefix(_ACCOUNT), key.revoked_at
+                    before = self._exact.get(account, until)
+                    self._exact[account] = None if before is None or until is None else max(before, until)
         canonical = json.dumps([_described(self.keys[kid]) for kid in sorted(self.keys)], sort_keys=True)
         self.digest = f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
-    def exact_accounts(self, at: int | None = None) -> frozenset[str]:
-        """The accounts that have a key of their own at an instant (ms; None: now), by ruling 30."""
-        return frozenset(
-            scope.removeprefix(_ACCOUNT)
-            for key in self.keys.values()
-            if key.stands(at) and not key.signer.on_behalf
-            for scope in key.signer.scopes
-            if scope.startswith(_ACCOUNT)
-        )
+    def exact_accounts(self, at: int | None = None, of: Iterable[str] | None = None) -> frozenset[str]:
+        """The accounts, of some or of all, that have a key of their own at an instant (ms; None: now), by ruling 30."""
+        known = self._exact
+        asked = known if of is None else known.keys() & of
+        return frozenset([account for account in asked if _stands(known[account], at)])
 
     def announced(self) -> list[AnnouncedKey]:
         """The keys as they are said on ``policies.status``, by kid."""

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from streams.adapters.geo import shipped
 from streams.cli import linting
 from streams.cli.main import app
 from streams.core.diagnostics import CODES
+from tests.geofiles import write_geo
 from tests.golden.lint import refresh
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +127,21 @@ def test_bad_usage(tmp_path: Path) -> None:
     result = lint(tmp_path, "--geo", tmp_path / "none.mmdb")
     assert result.exit_code == 3
     assert "--geo: geo file" in result.stderr
+
+
+def test_the_geo_files_of_the_workers_manifest_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text(f"{GOOD}rules: [{{id: office, when: {{asn: [64500]}}, then: admit}}]\n")
+    assert "no geo file in use gives autonomous system numbers" in lint(tmp_path).stdout
+    file, manifest = tmp_path / "asn.mmdb", tmp_path / "geo.json"
+    write_geo(file, {"layout": "asn", "networks": {"192.0.2.0/24": 64500}})
+    assert CliRunner().invoke(app, ["geo", "adopt", str(file), "--manifest", str(manifest)]).exit_code == 0
+    monkeypatch.setenv("DOORWARD_GEO_MANIFEST", str(manifest))
+    assert lint(tmp_path / "a.yaml").stdout == ""
+    assert "asn" in lint(tmp_path / "a.yaml", "--geo", shipped()).stdout, "what the command line names goes first"
+    manifest.write_text("{}")
+    refused = lint(tmp_path / "a.yaml")
+    assert refused.exit_code == 3
+    assert f"--geo: geo manifest {manifest}" in refused.stderr
 
 
 def test_the_deployments_own_way_to_contest_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ def test_an_altered_export_is_a_finding(desk: Path) -> None:
         (["log", "--verify", "3.jsonl", "--public"], 2, "--verify takes no path"),
         (["log", "--verify", "3.jsonl", "--trust", "gone.json"], 3, "gone.json"),
         (["log", "--verify", "3.jsonl", "--since-head", "x"], 2, "'x' is no head of a chain"),
+        (["log", "--known", "--trust", "trust.json", *BROKER], 2, "--known goes with --since-head"),
         (["log", "service/export", "--public", *BROKER], 2, "--public takes neither a path nor --json"),
         (["log", *BROKER], 2, "--trust FILE (DOORWARD_TRUST) is required"),
         (["log", "--trust", "trust.json", *BROKER], 3, "no Kafka answers at 127.0.0.1:1"),

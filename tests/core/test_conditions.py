@@ -99,6 +99,13 @@ def test_a_test_is_made_when_it_is_first_asked_but_no_join_waits_for_a_list_of_n
     assert is_compiled(condition)
 
 
+def test_a_subdivision_without_its_country_in_the_vocabulary_is_nobodys() -> None:
+    orphaned = Vocabulary("no France", ["US"], ["FR-75"])
+    condition = compile_condition("subdivision", ("FR-75",), False, orphaned)
+    known = (Facts(), settle(orphaned, country="US"), settle(orphaned, continent="EU"))
+    assert [condition.test(join(), each) for each in known] == [False] * 3
+
+
 def test_documents_that_say_the_same_share_a_condition_and_vocabularies_do_not() -> None:
     def made(vocabulary: Vocabulary, negated: bool = False) -> Condition:
         return compile_condition("subdivision", ("FR-75", "FR-13"), negated, vocabulary)

@@ -143,6 +143,38 @@ def test_a_wrong_shape_is_refused_by_both(document: object) -> None:
     assert not VALIDATOR.is_valid(document)
 
 
+def without_items(schema: Any) -> Any:
+    """The same schema for lists whose items are known to be right: looking at each of many takes seconds."""
+    if isinstance(schema, list):
+        return [without_items(each) for each in schema]
+    if isinstance(schema, dict):
+        return {key: without_items(value) for key, value in schema.items() if key != "items"}
+    return schema
+
+
+def test_both_take_as_many_rules() -> None:
+    validator = Draft202012Validator(without_items(policy_schema()))
+    for more in (0, 1):
+        listed = [{"id": str(i), "then": "admit"} for i in range(policy.LIMITS.rules + more)]
+        for document in (MEETING | {"rules": listed}, MEETING | {"rules": listed, "retracted": True}):
+            assert bool(problems(document)) == bool(more)
+            assert validator.is_valid(document) == (not more)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("asn", 64500), ("connection", "tor"), ("country", "FR"), ("subdivision", "US-CA")],
+)
+def test_both_take_as_many_values(field: str, value: object) -> None:
+    schema = without_items(policy_schema())
+    validator = Draft202012Validator({"$ref": "#/$defs/when", "$defs": schema["$defs"]})
+    for more in (0, 1):
+        values = [value] * (policy.LIMITS.values + more)
+        for when in ({field: values}, {field: {"not": values}}):
+            assert bool(problems(MEETING | {"rules": [{"id": "r", "then": "alert", "when": when}]})) == bool(more)
+            assert validator.is_valid(when) == (not more)
+
+
 BEYOND_SHAPE: dict[str, dict[str, Any]] = {
     "unknown-code": MEETING | {"rules": [{"id": "r", "then": "alert", "when": {"country": ["ZZ"]}}]},
     "network": MEETING | {"rules": [{"id": "r", "then": "alert", "when": {"network": ["192.0.2.1/24"]}}]},

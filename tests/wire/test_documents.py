@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,61 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
+
+
+REFUSED: Any = "refused"
+
+
+def read_at_length(data: bytes) -> Any:
+    """Bracket by bracket, every key asked whether it has been there: a value, or REFUSED."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    depth = deepest = 0
+    for mark in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data):
+        depth += (mark in b"[{") - (mark in b"]}")
+        deepest = max(deepest, depth)
+    try:
+        return REFUSED if deepest > yaml12.MAX_DEPTH else json.loads(data, object_pairs_hook=once)
+    except ValueError:
+        return REFUSED
+
+
+marks = st.text(st.sampled_from('"\\[]{}:, a\u00e9'), max_size=6)
+marked = st.recursive(
+    st.none() | st.integers(0, 9) | marks,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(marks, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@st.composite
+def json_texts(draw: st.DrawFn) -> str:
+    """JSON that is hard to read at a glance: brackets and quotation marks in strings, about as deep as may be."""
+    inner = json.dumps(
+        draw(marked), ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    )
+    around = draw(st.lists(st.sampled_from(["[", '{"a":', '["[",', '{"]":1,"}":']), max_size=3))
+    deep = draw(st.sampled_from([0, 0, 60, 61, 62, 63, 64, 65]))
+    opened = ["["] * deep + around
+    closed = "".join("}" if each[0] == "{" else "]" for each in reversed(opened))
+    text = "".join(opened) + inner + closed
+    if draw(st.booleans()):
+        key = json.dumps(draw(marks), ensure_ascii=False)
+        text = f"{{{key}:{text},{draw(st.sampled_from([key, json.dumps('b')]))}:1}}"
+    return text
+
+
+@given(json_texts())
+def test_json_is_as_strict_quickly_read_as_at_length(text: str) -> None:
+    try:
+        found = strict_json(text.encode())
+    except NotJson:
+        found = REFUSED
+    assert found == read_at_length(text.encode())
 
 
 @given(st.dictionaries(texts, plain, max_size=5))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.adapters.iso import vocabulary
-from streams.core import instants
+from streams.core import instants, policy
 from streams.wire import chain, jws
 from streams.wire.chain import Head, LogRecord
 from streams.wire.comparison import Earlier
@@ -148,3 +148,18 @@ def test_a_record_that_was_put_in_is_told() -> None:
     _, entries = read(*records)
     earlier = Earlier(entries[-1].head, {each.record.offset: linked(each) for each in entries})
     assert findings(earlier, *RECORDS) == ["offset 1: this record was not there"]
+
+
+def test_who_judges_with_lower_limits_refuses_and_works_out_the_same_chain() -> None:
+    """A head is kept elsewhere and compared by others: it may not depend on anybody's settings."""
+    note = "n" * 2_000
+    rules = [{"id": f"r{i}", "when": {"asn": [i]}, "then": "alert", "note": note} for i in range(1_600)]
+    large = {**LICENSING, "rules": rules}
+    raw = jws.sign(large, [key("acme")], AUDIENCE, max_bytes=jws.MAX_SIGNED)
+    heads = []
+    for limits, outcome in ((policy.Limits(signed=jws.MAX_SIGNED), "accepted"), (policy.LIMITS, "refused")):
+        history = History(trusting(), AUDIENCE, vocabulary(), None, limits=limits)
+        taken = history.take(record(0, raw))
+        heads.append(history.head)
+        assert (taken.outcome, taken.sealed is not None) == (outcome, True)
+    assert heads[0] == heads[1]

@@ -6,15 +6,23 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+from joserfc.registry import HeaderParameter
 
-from streams.wire.jws import MAX_SIGNED, TYP, BadSignature, countersign, sign, unverified, verify
+from streams.core.charter import Signer
+from streams.wire.jws import MAX_SIGNED, TYP, BadSignature, countersign, payload_of, sign, unverified, verify
+from streams.wire.trust import TrustedKey, TrustSet
 from tests.signing import AUDIENCE, entry, key, trusting
 
 DOCUMENT = {"scope": "account", "account": "acme", "name": "licensing", "revision": 7, "default": "admit", "note": "é"}
@@ -238,6 +246,70 @@ def test_no_changed_character_goes_unnoticed(data: st.DataObject) -> None:
         return
     # all that stands outside the signatures is the JSON around them
     assert verified.payload == DOCUMENT
+
+
+def altered(signature: bytes, other: bytes) -> st.SearchStrategy[bytes]:
+    """A signature, or what somebody might put in its place."""
+    order = 2**252 + 27742317777372353535851937790883648493  # of the group, RFC 8032 §5.1
+    again = (int.from_bytes(signature[32:], "little") + order).to_bytes(32, "little")
+    flipped = st.integers(0, 511).map(lambda bit: (int.from_bytes(signature) ^ (1 << bit)).to_bytes(64))
+    cut = st.integers(0, 63).map(lambda length: signature[:length])
+    whole = [signature, signature, other, signature * 2, signature + b"\0", signature[:32] + again, bytes(64), b""]
+    return st.sampled_from(whole) | flipped | cut | st.binary(min_size=64, max_size=64)
+
+
+def holds(raw: bytes) -> bool:
+    try:
+        return bool(verify(raw, TRUST, AUDIENCE).keys)
+    except BadSignature:
+        return False
+
+
+def by_joserfc(raw: bytes) -> bool:
+    """Whether every signature holds, by somebody else's whole reading of RFC 7515."""
+    registry = JWSRegistry({"aud": HeaderParameter("Audience", "str", True)}, algorithms=["Ed25519"])
+    try:
+        jws.deserialize_json(json.loads(raw), lambda member: key(member.headers()["kid"]).key, registry=registry)
+    except (JoseError, ValueError):
+        return False
+    return True
+
+
+@given(st.data())
+def test_a_signature_holds_exactly_where_joserfc_says_so(data: st.DataObject) -> None:
+    first_, second = (unb64(each["signature"]) for each in json.loads(GOOD)["signatures"])
+    for one, other in ((first_, second), (second, first_)):
+        drawn = data.draw(altered(one, other))
+        value = json.loads(GOOD)
+        value["signatures"][one is second]["signature"] = b64(drawn)
+        raw = json.dumps(value).encode()
+        assert holds(raw) == by_joserfc(raw) == (drawn == one)
+
+
+def test_a_key_of_another_curve_verifies_nothing() -> None:
+    curves: tuple[Literal["Ed448", "X25519"], ...] = ("Ed448", "X25519")
+    for curve in curves:
+        stranger = TrustedKey("acme", Signer("acme", ("account/acme",)), OKPKey.generate_key(curve))
+        with pytest.raises(BadSignature, match="does not verify"):
+            verify(json.dumps(ONE).encode(), TrustSet([stranger]), AUDIENCE)
+
+
+def test_a_header_that_was_read_for_one_deployment_is_read_again_for_another() -> None:
+    assert verify(GOOD, TRUST, AUDIENCE).keys
+    with pytest.raises(BadSignature) as bad:
+        verify(GOOD, TRUST, "doorward-staging")
+    assert bad.value.code == "audience"
+
+
+@given(st.text(st.sampled_from("AQgwIE09-_+/=\n é\ud800"), max_size=10))
+def test_bytes_have_one_text_in_base64url(text: str) -> None:
+    raw = changed(GOOD, lambda j: j.update(payload=text))
+    is_canonical = bool(re.fullmatch("[A-Za-z0-9_-]*", text)) and len(text) % 4 != 1 and b64(unb64(text)) == text
+    try:
+        found = payload_of(raw)
+    except BadSignature:
+        found = None
+    assert found == (unb64(text) if is_canonical else None)
 
 
 def test_looking_inside_needs_no_trust_but_the_same_form() -> None:

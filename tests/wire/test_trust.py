@@ -63,6 +63,19 @@ def test_a_revoked_key_holds_its_account_only_for_the_past() -> None:
     assert [key.revoked for key in found.announced()] == ["1970-01-01T00:00:10.000Z"]
 
 
+def test_an_account_has_a_key_of_its_own_as_long_as_one_of_them_stands() -> None:
+    found = trusting(
+        held("a", "acme", "account/acme", revoked="1970-01-01T00:00:10Z"),
+        held("b", "acme", "account/acme", revoked="1970-01-01T00:00:20Z"),
+        held("c", "beta", "account/beta", "account/gamma"),
+        held("d", "beta", "account/beta", revoked="1970-01-01T00:00:10Z"),
+    )
+    assert found.exact_accounts(19_999) == {"acme", "beta", "gamma"}
+    assert found.exact_accounts(20_000) == found.exact_accounts() == {"beta", "gamma"}
+    assert found.exact_accounts(19_999, of=["acme", "delta"]) == {"acme"}
+    assert found.exact_accounts(of=["acme", "beta"]) == {"beta"}
+
+
 def test_the_digest_names_what_counts() -> None:
     one, two = held("a", "acme", "account/acme", "account/b"), held("b", "ops", "service")
     digest = trusting(one, two).digest
