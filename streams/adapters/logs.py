@@ -8,7 +8,7 @@ import structlog
 
 
 def _render(_: object, __: str, event: structlog.typing.EventDict) -> str:
-    return orjson.dumps(event, default=str).decode()
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configure(level: str, worker: str) -> None:

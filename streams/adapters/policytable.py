@@ -2,10 +2,15 @@
 
 A row a record of the log, keyed by its offset: the verdict on it, and the document if it was accepted. Only the reader
 of the log writes here; what a row says is derived, and a table that is lost or damaged is built again from the log.
+
+So damage has to be noticed. rocksdict's ``items`` ends at a damaged block as if nothing came after it; and where
+RocksDB's list of files has lost its end, rows in the middle are gone and those after them, from its journal, are not.
+Therefore the end of the rows is looked at, and each row says which one it follows.
 """
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +20,7 @@ from rocksdict import Options, Rdict, WriteBatch
 from streams import __version__
 from streams.core.policy import LIMITS, Limits
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of a row. A table in another format is built again."""
 _META: Final = b"meta"
 _UNFINISHED: Final = b""
@@ -36,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         holder: who signed.
         on_behalf: signed on the owner's behalf.
         sha256: of the signed document.
+        after: the offset of the record before it, -1 for none.
     """
 
     offset: int
@@ -46,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     holder: str | None = None
     on_behalf: bool = False
     sha256: str | None = None
+    after: int = -1
 
 
 class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -70,6 +77,10 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     key_age: bool = True
     engine: str = __version__
     format: int = FORMAT
+
+
+class TableDamaged(Exception):
+    """A row of the policy table is none, or cannot be read, or is missing; the table has to be built again."""
 
 
 class TableUnavailable(Exception):
@@ -107,6 +118,7 @@ class PolicyTable:
         self._db = self._open(meaning)
 
     def _open(self, meaning: Meaning) -> Any:
+        db = None
         try:
             db = Rdict(str(self._folder), _options())
             found = db.get(_META)
@@ -122,6 +134,8 @@ class PolicyTable:
             # rocksdict raises plain Exception for everything: only RocksDB's own words for damage may cost the table.
             if not any(word in str(exc) for word in _DAMAGE):
                 raise TableUnavailable(f"DOORWARD_DATA: cannot open {self._folder}: {exc}") from None
+            if db is not None:
+                db.close()  # or its files stay locked
             db = self._anew()
         db.put(_META, _encode(meaning))
         return db
@@ -131,25 +145,40 @@ class PolicyTable:
         return Rdict(str(self._folder), _options())
 
     def rows(self, start: int = 0) -> Iterator[Row]:
-        """Rows from an offset on, in the log's order. Raises msgspec.MsgspecError for a row that is none."""
+        """Rows from an offset on, in the log's order.
+
+        Raises:
+            msgspec.MsgspecError: a row is none.
+            TableDamaged: at the end, where the rest cannot be read.
+        """
         if not self.is_outdated:
             yield from self._rows(start)
 
     def _rows(self, start: int) -> Iterator[Row]:
-        for key, value in self._db.items(from_key=start.to_bytes(8)):
+        first = last = start.to_bytes(8)
+        for key, value in self._db.items(from_key=first):
             if key != _META:
                 yield _decode_row(value)
+            last = key
+        with _noticed():
+            rest = self._db.iter()
+            rest.seek(last + b"\0")
+            rest.status()
+            if rest.valid():
+                raise TableDamaged("rows came to an end before the last one")
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Add rows, all or none."""
+        """Add rows, all or none. Raises TableDamaged."""
         batch = WriteBatch(raw_mode=True)
         for row in rows:
             batch.put(row.offset.to_bytes(8), _encode(row))
-        self._db.write(batch)
+        with _noticed():
+            self._db.write(batch)
 
     def status(self, offset: int) -> bytes | None:
-        """What was said of a record; None where it is not known. Raises msgspec.MsgspecError."""
-        value = self._db.get(offset.to_bytes(8))
+        """What was said of a record; None where it is not known. Raises msgspec.MsgspecError, TableDamaged."""
+        with _noticed():
+            value = self._db.get(offset.to_bytes(8))
         return None if value is None else _decode_row(value).status
 
     def rejudge(self) -> None:
@@ -173,6 +202,17 @@ class PolicyTable:
     def close(self) -> None:
         """Close; the folder may be opened again."""
         self._db.close()
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    """Tell damage apart from what else RocksDB says; it has one class of errors for everything."""
+    try:
+        yield
+    except Exception as exc:
+        if any(word in str(exc) for word in _DAMAGE):
+            raise TableDamaged(str(exc)) from exc
+        raise
 
 
 def _is_by_other_keys(meta: bytes, meaning: Meaning) -> bool:

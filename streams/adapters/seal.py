@@ -1,7 +1,9 @@
-"""Sealed addresses: what a live session keeps of an address, so that a sweep can look at it again (charter C7).
+"""Sealed addresses and stamped records: what workers with a common key keep from others in the sessions' changelog.
 
-What may live here: sealing and unsealing, and the files that hold the keys. What is done with a session whose address
-does not open is for those who ask.
+What may live here: sealing and unsealing, stamping and telling, and the files that hold the keys. What is done with a
+session whose address does not open, or with a record that bears no stamp of ours, is for those who ask.
+
+Sealed addresses are what a live session keeps of an address, so that a sweep can look at it again (charter C7).
 
 How it works. AES-SIV (RFC 5297) under a 512-bit key, with the participation's subject as associated data. A sealed
 address is ``key id (4) | SIV (16) | ciphertext (17)``, always 37 bytes: the plaintext is the address's length and the
@@ -18,13 +20,20 @@ addresses seal to equal bytes, so a change and a change back can be seen, and an
 beside it in the record (country, network operator) are not sealed, and the ``joins`` topic holds every address in
 clear for its short retention. Dropping a key makes what it sealed unreadable, but for whoever kept a copy.
 
-Keys are shared: sessions move between workers, so a worker must open what any other seals. To change the key without
-losing an address, take three steps, each on all workers before the next: put the new key second, so that all can open
-it; put it first, so that all seal with it; when the sessions of the old one have ended, drop the old one.
+Stamps are how workers know each other's records from forged ones. A stamp is ``key id (4) | BLAKE2b (16)``: RFC 7693's
+keyed mode, under a key of its own that is BLAKE2b of the sealing key. What it is over, what it proves and what it
+doesn't is told in ``streams.runtime.frames``. A forger without a key has to guess 128 bits for each record.
+
+Keys are shared: sessions move between workers, so a worker must open what any other seals, and know its stamps. To
+change the key without losing a session, take three steps, each on all workers before the next: put the new key second,
+so that all can open it; put it first, so that all seal and stamp with it; when the sessions of the old one have ended,
+drop the old one. What only a dropped key stamped is taken for forged. Where a key has leaked, don't wait for sessions
+to end, and remove the workers' local files as well: rows there were looked at when they came, and are not again.
 """
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -48,7 +57,13 @@ _WIDEST: Final = 16  # an IPv6 address
 SEALED_BYTES: Final = _ID_BYTES + _SIV_BYTES + 1 + _WIDEST
 """The length of every sealed address."""
 
-_ID_PURPOSE: Final = b"doorward-seal-id"  # so that the id equals no other hash anybody takes of the key
+# Purposes, so that none of these equals another hash that anybody takes of the key.
+_ID_PURPOSE: Final = b"doorward-seal-id"
+_STAMPING_KEY_PURPOSE: Final = b"doorward-stamps"
+_STAMP_PURPOSE: Final = b"doorward-session"
+_DIGEST_BYTES: Final = 16
+STAMP_BYTES: Final = _ID_BYTES + _DIGEST_BYTES
+"""The length of every stamp."""
 _MAX_FILE: Final = 4096
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{86}")  # 64 bytes, RFC 7515 §2: without padding
 
@@ -62,7 +77,9 @@ class SealUnavailable(Exception):
 
 
 class Sealer:
-    """Seals addresses with the first of its keys and opens what any of them sealed. Its repr shows no key.
+    """Seals addresses and stamps records with the first of its keys, and opens and knows what any of them did.
+
+    Its repr shows no key.
 
     Args:
         keys: 64 bytes each; any number of former keys may follow the one that seals.
@@ -79,6 +96,8 @@ class Sealer:
             raise ValueError("the same sealing key twice")
         self._id = _key_id(keys[0])
         self._first = self._by_id[self._id]
+        self._stampers = {_key_id(key): _stamper(key) for key in keys}
+        self._stamper = self._stampers[self._id]
 
     @classmethod
     def read(cls, paths: Sequence[Path]) -> "Sealer":
@@ -139,12 +158,33 @@ class Sealer:
             raise LostKey("damaged, or sealed for another participation") from None
         return plain[1 : 1 + plain[0]]
 
+    def stamp(self, said: bytes) -> bytes:
+        """The stamp of what a record says: ``STAMP_BYTES`` bytes; the same for the same."""
+        digest = self._stamper.copy()  # the key is in it already
+        digest.update(said)
+        return self._id + digest.digest()
+
+    def is_stamp_of(self, said: bytes, stamp: bytes) -> bool:
+        """Whether one of our keys made a stamp, and of just this. Any bytes may be asked about."""
+        stamper = self._stampers.get(stamp[:_ID_BYTES])
+        if stamper is None:
+            return False
+        digest = stamper.copy()
+        digest.update(said)
+        return hmac.compare_digest(digest.digest(), stamp[_ID_BYTES:])
+
     def __repr__(self) -> str:
         return f"Sealer({', '.join(key_id.hex() for key_id in self._by_id)})"
 
 
 def _key_id(key: bytes) -> bytes:
     return hashlib.blake2b(key, digest_size=_ID_BYTES, person=_ID_PURPOSE).digest()
+
+
+def _stamper(key: bytes) -> "hashlib.blake2b":
+    """A hash that a record's words are to be added to."""
+    own = hashlib.blake2b(key, person=_STAMPING_KEY_PURPOSE).digest()
+    return hashlib.blake2b(key=own, digest_size=_DIGEST_BYTES, person=_STAMP_PURPOSE)
 
 
 # -- key files ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ listed; the only way to alter settings replaces them all, so a topic's other set
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,10 +31,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from ruamel.yaml import YAML
 
-from streams.adapters.kafka import refusal
+from streams.adapters.kafka import failure, refusal
+
+log = logging.getLogger(__name__)
 
 _CHOOSER: Final = "joins"
 """The topic whose partitions and replicas the others follow."""
+
+_IN_SYNC: Final = "min.insync.replicas"
 
 _SET_ON_TOPIC: Final = 1
 """DescribeConfigs: source of a setting made on the topic itself (KIP-226, DYNAMIC_TOPIC_CONFIG)."""
@@ -77,7 +82,7 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def settings(self, replication: int) -> dict[str, str]:
         """Kafka's settings for this topic, as Kafka prints them, at a number of replicas."""
         majority = replication // 2 + 1
-        return {**{name: str(value) for name, value in self.config.items()}, "min.insync.replicas": str(majority)}
+        return {**{name: str(value) for name, value in self.config.items()}, _IN_SYNC: str(majority)}
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +130,14 @@ class Difference:
     def can_apply(self) -> bool:
         """Whether `apply` may put it right. It never deletes, nor moves records to other partitions or brokers."""
         return self.setting not in ("partitions", "replication")
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether a worker may live with it: more replicas are to have each record than the manifest asks for.
+
+        Fewer failures are survived without waiting then, and nothing more is lost.
+        """
+        return self.setting == _IN_SYNC and self.found is not None and int(self.found) > int(self.wanted)
 
     def __str__(self) -> str:
         if self.setting == "topic":
@@ -184,8 +197,7 @@ async def connected(bootstrap: str, patience: float = 10.0, **security: Any) -> 
         await _start(admin, bootstrap, security)
         yield admin
     except (KafkaError, OSError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"Kafka at {bootstrap} (DOORWARD_KAFKA_BOOTSTRAP): {reason}") from error
+        raise BrokerUnavailable(failure(error, bootstrap, security)) from error
     finally:
         await admin.close()
 
@@ -232,6 +244,8 @@ async def plan(
 async def check(admin: AIOKafkaAdminClient, manifest: Manifest) -> int:
     """What a worker does at its start: all topics are there and as they should be, N being what `joins` has.
 
+    What is otherwise and harmless is logged.
+
     Returns:
         N.
 
@@ -239,8 +253,11 @@ async def check(admin: AIOKafkaAdminClient, manifest: Manifest) -> int:
         TopicsDiffer: They are not.
         aiokafka.errors.KafkaError: The cluster did not answer, or with an error.
     """
-    if differences := await plan(admin, manifest):
+    differences = await plan(admin, manifest)
+    if any(not each.is_harmless for each in differences):
         raise TopicsDiffer(differences)
+    for each in differences:
+        log.warning("%s; going on, as that loses nothing", each)
     return (await _found(admin, manifest))[_CHOOSER].partitions
 
 

@@ -5,12 +5,15 @@ What cannot be had is one line that names the setting to look at.
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
 
+from streams import __version__
 from streams.adapters import topics
 from streams.adapters.anonymity import Standards
 from streams.adapters.geo import Geo, GeoUnavailable, shipped
@@ -20,6 +23,12 @@ from streams.adapters.kafka import Connection, CredentialsUnavailable
 from streams.adapters.policytable import Meaning, PolicyTable, TableUnavailable
 from streams.adapters.seal import Sealer, SealUnavailable
 from streams.wire.trust import TrustSet, TrustUnavailable, read_trust
+
+if TYPE_CHECKING:  # it needs the extra `otel`
+    from streams.adapters.tracing import Tracing
+
+LEAST_ROOM: Final = 32 << 20
+"""Bytes. With less a worker would soon end again, and each start makes the others hand their partitions around."""
 
 
 class Unavailable(Exception):
@@ -67,6 +76,31 @@ def trust_set(file: Path | None) -> tuple[Path, TrustSet]:
         raise Unavailable("DOORWARD_TRUST: names no file; a worker needs the JWK Set of those who may sign documents")
     with _named("DOORWARD_TRUST"):
         return file, read_trust(file)
+
+
+def tracing(endpoint: str | None, *, ratio: float, cap: int, worker: str) -> "Tracing | None":
+    """What follows joins; None without a collector. Raises Unavailable: the packages are missing."""
+    if endpoint is None:
+        return None
+    try:
+        from streams.adapters.tracing import Tracing
+    except ModuleNotFoundError as exc:
+        if not (exc.name or "").startswith("opentelemetry"):
+            raise
+        raise Unavailable("DOORWARD_TRACING_ENDPOINT: needs OpenTelemetry; install `doorward[otel]`") from None
+    return Tracing.to(endpoint, ratio=ratio, cap=cap, worker=worker, version=__version__)
+
+
+def room(folder: Path) -> None:
+    """Check that there is room for a worker's folder, which is made if missing. Raises Unavailable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as exc:
+        raise Unavailable(f"DOORWARD_DATA: cannot make {folder}: {exc.strerror}") from None
+    if free < LEAST_ROOM:
+        told = f"{free >> 20} MiB are free on the disk of {folder}, and {LEAST_ROOM >> 20} are needed"
+        raise Unavailable(f"DOORWARD_DATA: {told}")
 
 
 def policy_table(folder: Path, meaning: Meaning) -> PolicyTable:

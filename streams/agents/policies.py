@@ -22,7 +22,7 @@ import structlog
 from aiokafka.structs import ConsumerRecord
 
 from streams.adapters.metrics import Metrics
-from streams.adapters.policytable import PolicyTable, Row
+from streams.adapters.policytable import PolicyTable, Row, TableDamaged
 from streams.core import status
 from streams.core.facts import Vocabulary
 from streams.core.index import Index, Revision
@@ -42,10 +42,6 @@ _SLICE_SECONDS: Final = 0.03
 networks."""
 
 log = structlog.get_logger(__name__)
-
-
-class TableDamaged(Exception):
-    """A row of the policy table is none; the table has to be built again."""
 
 
 class LogReplaced(Exception):
@@ -115,6 +111,8 @@ class PolicyFollower:
         decode = stored.decoder(self._vocabulary)
         try:
             for row in self.table.rows():
+                if row.after != self.offset:
+                    raise TableDamaged(f"what was made of records {self.offset + 1} to {row.offset - 1} is missing")
                 if row.document is not None:
                     revision = _revision(row, decode(row.document))
                     self.index.put(revision)
@@ -126,7 +124,7 @@ class PolicyFollower:
         return None if self.offset < 0 else self.offset
 
     async def handle(self, records: Sequence[ConsumerRecord]) -> None:
-        """Judge a batch of the log, in slices between which joins are decided. Raises LogReplaced."""
+        """Judge a batch of the log, in slices between which joins are decided. Raises LogReplaced, TableDamaged."""
         if records[0].offset == self.offset:
             if records[0].timestamp != self.appended_at:
                 raise LogReplaced(f"the record at offset {self.offset} is not the one that was judged")
@@ -135,9 +133,11 @@ class PolicyFollower:
             await self._announcements_read.wait()
         waiting = deque(records)
         while waiting:
-            rows, until = [], time.monotonic() + _SLICE_SECONDS
+            rows: list[Row] = []
+            until = time.monotonic() + _SLICE_SECONDS
             while waiting and time.monotonic() < until:
-                rows.append(self._judge(waiting.popleft()))
+                row = self._judge(waiting.popleft())
+                rows.append(msgspec.structs.replace(row, after=rows[-1].offset if rows else self.offset))
             for row in rows:
                 if self.table.status(row.offset) not in (None, row.status):
                     self.changed[row.offset] = row.status

@@ -20,8 +20,8 @@ import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from streams.adapters.policytable import Meaning, PolicyTable
-from streams.agents.policies import POLICIES, LogReplaced, PolicyFollower, TableDamaged
+from streams.adapters.policytable import Meaning, PolicyTable, TableDamaged
+from streams.agents.policies import POLICIES, LogReplaced, PolicyFollower
 from streams.core.index import Index, Revision
 from streams.runtime.reader import LogChangedError, LogReader
 from streams.wire.trust import TrustSet
@@ -103,6 +103,7 @@ class PolicyLog:
 
         Raises:
             LogReplaced: the log is not the one that the table was made of; the table is empty now.
+            TableDamaged: it failed in use; it is empty now.
             LogChangedError: the log was cut while it was read.
         """
         reading = await self._begin()
@@ -115,8 +116,8 @@ class PolicyLog:
                     return reading.task.result()
                 await reading.end()
                 reading = await self._anew()
-        except LogReplaced:
-            self._table.clear()  # nothing was decided by it; the next start reads the log from its beginning
+        except (LogReplaced, TableDamaged):
+            self._table.clear()  # the log has the truth; the next start reads it from its beginning
             raise
         finally:
             await reading.end()

@@ -17,10 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +46,7 @@ RESTART_CAP_SECONDS = 8.0
 STEADY_SECONDS = 30.0
 """A worker that lived so long is not in a crash loop."""
 STOP_SECONDS = 5.0
+PROGRAM = "streams.dev.worker"
 
 
 class SandboxFailed(Exception):
@@ -57,6 +60,9 @@ class SandboxWorker:
         id: its worker id, kept across restarts.
         pid: of the process that runs now.
         metrics: its metrics endpoint.
+        folder: its data.
+        log: what it says.
+        restarts: how often it was started again.
     """
 
     def __init__(
@@ -68,12 +74,14 @@ class SandboxWorker:
         remove: Path | None = None,
         *,
         strict: bool = False,
+        program: str = PROGRAM,
     ) -> None:
         self.id = f"sandbox-{number}"
         self.folder = folder / self.id
         self.log = folder / f"{self.id}.log"
         self._port = _free_port()
         self.metrics = f"http://127.0.0.1:{self._port}/metrics"
+        self._program = program
         self._arguments = [str(clock_shift), *(["strict"] if strict else [])]
         self._remove = remove
         self._environment = {
@@ -91,7 +99,7 @@ class SandboxWorker:
         return self.process.pid
 
     def _start(self) -> Guarded:
-        command = [sys.executable, "-m", "streams.dev.worker", *self._arguments]
+        command = [sys.executable, "-m", self._program, *self._arguments]
         self.started = time.monotonic()
         return Guarded(command, log=self.log, env=self._environment, remove=self._remove)
 
@@ -101,14 +109,24 @@ class SandboxWorker:
         self.process = self._start()
         self.restarts += 1
 
-    def is_ready(self) -> bool:
-        """Whether it consumes joins and owns partitions."""
+    def scrape(self, seconds: float = 1.0) -> dict[str, float]:
+        """What its metrics endpoint says, by name and labels as written there; empty when it does not answer.
+
+        Args:
+            seconds: it may take; blocks so long.
+        """
         try:
-            with urllib.request.urlopen(self.metrics, timeout=1) as answer:  # noqa: S310  # our own loopback address
-                text = answer.read().decode()
-        except (urllib.error.URLError, OSError):
-            return False
-        return "doorward_ready 1.0" in text and "doorward_partitions 0.0" not in text
+            with urllib.request.urlopen(self.metrics, timeout=seconds) as answer:  # noqa: S310  # our own loopback address
+                lines = answer.read().decode().splitlines()
+        except (OSError, HTTPException):  # URLError is an OSError; a worker that dies half way is neither
+            return {}
+        said = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in said}
+
+    def owned(self) -> int | None:
+        """How many partitions of joins it decides, 0 when there are more workers than partitions; None: not ready."""
+        said = self.scrape()
+        return int(said["doorward_partitions"]) if said.get("doorward_ready") else None
 
     def last_line(self) -> str:
         """The last thing it said, for an error message."""
@@ -121,14 +139,14 @@ class Supervisor:
     """Starts dead workers again, in a thread of its own: soon when one dies now and then, ever later in a crash loop.
 
     Args:
-        workers: whom to watch.
+        workers: whom to watch; read anew at each look, so more may come.
         say: told of every restart, once.
     """
 
     def __init__(self, workers: Sequence[SandboxWorker], say: Callable[[str], None]) -> None:
         self._workers = workers
         self._say = say
-        self._delays = {worker.id: RESTART_SECONDS for worker in workers}
+        self._delays: defaultdict[str, float] = defaultdict(lambda: RESTART_SECONDS)
         self._due: dict[str, float] = {}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -141,7 +159,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._ending.wait(LOOK_SECONDS):
-            for worker in self._workers:
+            for worker in list(self._workers):
                 code = worker.process.poll()
                 if code is not None:
                     self._tend(worker, code, time.monotonic())
@@ -183,7 +201,11 @@ class Sandbox:
             size and canaries, as in a real deployment (rulings 32 and 33).
         partitions: of ``joins``.
         environment: more ``DOORWARD_`` variables for the workers.
+        program: the module that workers run; tests have one that dies when told to.
         say: told what happens, for people.
+
+    Attributes:
+        workers: those that should be running.
 
     Raises:
         KafkaUnavailable: Kafka cannot be fetched or started.
@@ -202,6 +224,7 @@ class Sandbox:
         strict: bool = False,
         partitions: int = 4,
         environment: dict[str, str] | None = None,
+        program: str = PROGRAM,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.data = data or Path(tempfile.mkdtemp(prefix="doorward-"))
@@ -213,7 +236,7 @@ class Sandbox:
         self._brokers = brokers
         self.partitions = partitions
         self._wanted = workers
-        self._clock_shift, self._strict = clock_shift, strict
+        self._clock_shift, self._strict, self._program = clock_shift, strict, program
         self._say = say
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("DOORWARD_")},
@@ -225,6 +248,7 @@ class Sandbox:
         }
         self.kafka = EmbeddedKafka(brokers, self.data / "kafka", remove=self._remove)
         self.workers: list[SandboxWorker] = []
+        self._numbers = count(1)
         self._supervisor: Supervisor | None = None
 
     def __enter__(self) -> Self:
@@ -252,12 +276,53 @@ class Sandbox:
         self.kafka.start()
         asyncio.run(self._make_topics())
         self._say(f"starting {self._wanted} workers")
-        environment = {**self._environment, "DOORWARD_KAFKA_BOOTSTRAP": self.bootstrap}
-        for number in range(1, self._wanted + 1):
-            worker = SandboxWorker(number, self.data, environment, self._clock_shift, self._remove, strict=self._strict)
-            self.workers.append(worker)
+        for _ in range(self._wanted):
+            self.add_worker()
         self._await_ready()
         self._supervisor = Supervisor(self.workers, self._say)
+
+    def add_worker(self) -> SandboxWorker:
+        """Start one more worker. Returns at once: it takes seconds to get its share of the partitions."""
+        worker = SandboxWorker(
+            next(self._numbers),
+            self.data,
+            {**self._environment, "DOORWARD_KAFKA_BOOTSTRAP": self.bootstrap},
+            self._clock_shift,
+            self._remove,
+            strict=self._strict,
+            program=self._program,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def remove_worker(self, worker: SandboxWorker, how: signal.Signals = signal.SIGTERM) -> int:
+        """End a worker for good, by a signal that does; returns its exit code. Blocks until it has ended."""
+        with self.unsupervised():
+            self.workers.remove(worker)
+            worker.process.signal(how)
+            code = worker.process.wait()
+            worker.process.release()
+        return code
+
+    @contextmanager
+    def unsupervised(self) -> Iterator[None]:
+        """Nobody starts dead workers again until the block is left; then whoever is dead is."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.stop()
+        try:
+            yield
+        finally:
+            if supervisor is not None:
+                self._supervisor = Supervisor(self.workers, self._say)
+
+    def is_ready(self) -> bool:
+        """Whether every worker has found its place in the group and each partition of joins has its owner.
+
+        In between, while a rebalance is under way, some partition has none.
+        """
+        owned = [worker.owned() for worker in self.workers]
+        return None not in owned and sum(filter(None, owned)) == self.partitions
 
     async def _make_topics(self) -> None:
         async with topics.connected(self.bootstrap) as admin:
@@ -265,14 +330,13 @@ class Sandbox:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        waiting = list(self.workers)
-        while waiting := [worker for worker in waiting if not worker.is_ready()]:
-            for worker in waiting:
+        while not self.is_ready():
+            for worker in self.workers:
                 if worker.process.poll() is not None:
                     raise SandboxFailed(f"{worker.id} ended: {worker.last_line()}")
             if time.monotonic() > deadline:
-                worker = waiting[0]
-                raise SandboxFailed(f"{worker.id} is not ready after {READY_SECONDS:.0f} s: {worker.last_line()}")
+                late = next((worker for worker in self.workers if worker.owned() is None), self.workers[-1])
+                raise SandboxFailed(f"{late.id} is not ready after {READY_SECONDS:.0f} s: {late.last_line()}")
             time.sleep(0.1)
 
     def push(self, offers: Sequence[Offer]) -> Push:

@@ -7,16 +7,18 @@ poll, and handed to an ordinary Faust agent. Three rules carry the rest:
 
 1. We own the read position. Each ownership *epoch* begins with our own seek; what is dropped is read again.
 2. An offset is committable only when everything before it was finished, in order, in the same epoch.
-3. Work goes on only while the group *lease* holds: last answered heartbeat plus session time-out, less a margin.
+3. Nothing is written unless the group *lease* holds: last answered heartbeat plus session time-out, less a margin.
+   What can't be written waits.
 
 Tables keep a fourth: rows reach the disk after the changelog has them, so that a partition's files are always an exact
 prefix of it, and can be thrown away.
 
 Rooms: `positions` (the bookkeeping, pure), `source` (chunks, turns, lease, gate), `transport` (most overrides below),
-`application` (the Faust app and its channel), `tables` (written and recovered in batches), `frames` (their records,
-pure), `store` (their files), `recovery` (changelogs, a poll at a time), `watchdog` (ends a process that hangs or may
-not speak), `produce` (batches, acknowledged), `reader` (a log without a group), `lenient` (headers' names), `config`
-(Faust's settings), `process` (loop, signals, exit).
+`calls` (what is wrapped around aiokafka's own calls), `fence` (a last look before a batch leaves), `application` (the
+Faust app and its channel), `tables` (written and recovered in batches), `frames` (their records, pure), `store` (their
+files), `recovery` (changelogs, a poll at a time), `watchdog` (ends a process that hangs or may not speak), `produce`
+(batches, acknowledged), `reader` (a log without a group), `lenient` (headers' names), `config` (Faust's settings),
+`process` (loop, signals, exit).
 
 Overrides of faust-streaming 0.15.3 (F), aiokafka 0.14.0 (A) and mode-streaming (M). The first two are pinned; each row
 has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans on changes.
@@ -35,8 +37,16 @@ has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans
 | `Consumer.force_commit`                | F `Consumer.commit`, `_commit`             | f |
 | `ConsumerThread.`                      | A `AIOKafkaConsumer._fetch_max_wait_ms`    | g |
 | `_create_worker_consumer`              |                                            |   |
-| `ConsumerThread.on_start` wraps        | A `GroupCoordinator._heartbeat_routine`    | h |
-| `_do_heartbeat`                        |                                            |   |
+| `ConsumerThread.on_start` wraps        | A `GroupCoordinator._heartbeat_routine`,   | h |
+| `_do_heartbeat`                        | `_send_req`                                |   |
+| `ConsumerThread.on_start` wraps        | A `Fetcher._proc_fetch_request`            | t |
+| `AIOKafkaClient.send`                  |                                            |   |
+| `calls.install` replaces               | A `AIOKafkaClient._get_conn`, `send`       | v |
+| `AIOKafkaConnection.connected` and     |                                            |   |
+| `aiokafka.client.create_conn`          |                                            |   |
+| `fence.install` wraps                  | A `Sender._sender_routine`,                | u |
+| `Sender._send_produce_req` and         | `SendProduceReqHandler.do`,                |   |
+| `AIOKafkaClient.send`                  | `AIOKafkaClient._get_conn`                 |   |
 | `ConsumerThread.on_start` wraps        | A `Fetcher._fetch_requests_routine`        | i |
 | `_proc_fetch_request`                  |                                            |   |
 | `ConsumerThread.fetch`, not `getmany`  | F `_fetch_records`,                        | j |
@@ -69,7 +79,10 @@ d  Drains the chunk in hand, for five seconds at most, and commits again when Fa
 e  Ends the epoch after Faust's last commit.
 f  Commits finished source offsets; a failed commit doesn't count as one (in F `_commit_offsets` it does).
 g  1500 in F, so that a busy partition can wait 1.5 s behind an idle one.
-h  The lease.
+h  The lease, and a new connection when an answer is overdue. Kafka 4's coordinator withholds the answer to a heartbeat
+   while anything in its partition of `__consumer_offsets` lacks a replica (after `offsets.commit.timeout.ms` it says
+   COORDINATOR_NOT_AVAILABLE): so when any broker dies, nobody's heartbeat is answered until the cluster does without
+   it, some 9 s by default, over whichever connection. The lease runs out meanwhile, and that must end nobody.
 i  Paces fetches, and catches the CancelledError that A raises from its sleep after a failed fetch: it would end the
    fetch routine and leave the process alive and dead.
 j  No seek races a fetch. Restores A's count of running fetches, without which one exception switches
@@ -86,6 +99,10 @@ r  Files opened with small buffers, checked against the changelog, closed when g
    collector, and their locks with them). F writes to disk before the changelog has it.
 s  F's replay takes every record through a queue: 9,000 a second, against 250,000. Nothing of it enters the queue, so
    F's own look for the end, every 5 s, only stands by.
+t  Brokers that can't be read from are no fault of ours, which the watchdog must know.
+u  A keeps a batch until it can send it, and by then whoever gave it may have no right to any more.
+v  Writing to a connection that was reset this instant raises with uvloop, and A's sender or fetcher ends of it. A
+   makes one connection at a time, and has no limit of its own for that.
 
 By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a failed agent ends the process), and a
 short metadata age (a group leader back from a broker's crash may know no topics, and assigns none until it does).

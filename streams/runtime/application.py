@@ -28,6 +28,8 @@ from faust.channels import Channel
 from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Producer
 
+from streams.runtime import fence
+from streams.runtime.frames import Stamps
 from streams.runtime.recovery import Replay
 from streams.runtime.source import Assigned, Chunk, Lease, Source, nothing_to_load
 from streams.runtime.tables import ChunkedTable, changelogs
@@ -71,7 +73,8 @@ class ChunkedApp(faust.App):
         assigned: See `Source`.
         forgotten: See `Source`.
         fetch: How to fetch.
-        patience: Seconds without progress, while there is work, until the watchdog ends the process.
+        patience: Seconds without progress, while there is work, until the watchdog ends the process. Waiting for
+            brokers that refuse is progress; see `Source`.
         options: Faust's settings; see `config.faust_options`.
 
     Attributes:
@@ -108,10 +111,14 @@ class ChunkedApp(faust.App):
 
     @property
     def batches(self) -> AIOKafkaProducer:
-        """The started producer, for `Outbox`. Faust's own send costs ten times as much and hides failures."""
-        return cast("Producer", self.producer)._producer
+        """The started producer, fenced, for `Outbox`. Faust's own send costs ten times as much and hides failures."""
+        producer = cast("Producer", self.producer)._producer
+        fence.install(producer)
+        return producer
 
-    def chunked_table(self, name: str, *, partitions: int, changelog: str, delete_retention: float) -> ChunkedTable:
+    def chunked_table(
+        self, name: str, *, partitions: int, changelog: str, delete_retention: float, stamps: Stamps | None = None
+    ) -> ChunkedTable:
         """Make a table (see `tables`), before the application starts.
 
         Args:
@@ -119,6 +126,7 @@ class ChunkedApp(faust.App):
             partitions: As many as the source topics and the changelog have.
             changelog: Name of its topic, which exists and is compacted.
             delete_retention: Seconds for which that topic keeps tombstones (`delete.retention.ms`).
+            stamps: What its records are stamped with and must bear; None: nothing.
         """
         table = ChunkedTable(
             self,
@@ -126,6 +134,7 @@ class ChunkedApp(faust.App):
             partitions=partitions,
             changelog=changelog,
             delete_retention=delete_retention,
+            stamps=stamps,
             beacon=self.tables.beacon,
         )
         return cast("ChunkedTable", self.tables.add(table))

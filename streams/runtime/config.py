@@ -23,6 +23,8 @@ MAX_FETCH_BYTES: Final = 1 << 18
 """Most a fetch returns per partition, bytes. A chunk holds at most this of each partition, so it stays short; a larger
 single batch is still returned whole (KIP-74)."""
 
+ANSWER_SECONDS: Final = 15.0
+"""How long a request may go unanswered, and a batch be tried."""
 
 METADATA_MAX_AGE_MS: Final = 5_000
 """How long knowledge of topics and leaders is believed, milliseconds."""
@@ -114,11 +116,12 @@ def faust_options(
         # Bytes in, bytes out: decoding is our own work, where a malformed record is an answer and not a crash.
         "key_serializer": "raw",
         "value_serializer": "raw",
-        # Group membership. Four heartbeats a session; requests must be allowed to last longer than a session.
+        # Group membership. Four heartbeats a session. Requests must be allowed to last longer than a session, and not
+        # much longer: a connection that a network has forgotten is given up only after that.
         "broker_session_timeout": session_timeout,
         "broker_heartbeat_interval": session_timeout / 4,
         "broker_max_poll_interval": max_poll_interval,
-        "broker_request_timeout": max(30.0, session_timeout),
+        "broker_request_timeout": max(ANSWER_SECONDS, 1.5 * session_timeout),
         # A crash repeats what was finished since the last commit; a commit costs the broker one small record.
         "broker_commit_interval": 0.5,
         # Waiting for more workers to join would only keep the streams paused.
@@ -133,8 +136,10 @@ def faust_options(
         "producer_acks": -1,
         "producer_linger": 0.0,
         "producer_max_batch_size": MAX_BATCH_BYTES,
-        # Faust's 1200 s would hide a stuck send for 20 minutes.
-        "producer_request_timeout": 30.0,
+        # Faust's 1200 s would hide a stuck send for 20 minutes. Longer than brokers need to do without one that died
+        # (9 s by default): until then a record may lack its replicas. Twice this is the watchdog's usual patience, and
+        # a try must end before that to be known for one.
+        "producer_request_timeout": ANSWER_SECONDS,
         # An agent that failed takes the process down. Faust's default restarts it on the next event: a skipped one.
         "agent_supervisor": CrashingSupervisor,
         "Monitor": QuietMonitor,

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import faust
 import uvloop
 
+from streams.runtime import calls
 from streams.runtime.application import STOP_SECONDS, ChunkedApp
 from streams.runtime.config import quiet_loggers
 from streams.runtime.watchdog import exit_later
@@ -44,6 +45,7 @@ def run(app: ChunkedApp) -> NoReturn:
     uvloop serves both loops, the main one and the consumer's, so it must be in place before Faust makes them.
     """
     uvloop.install()
+    calls.install()
     quiet_loggers()
     settle()
     Worker(app).execute_from_commandline()

@@ -3,6 +3,10 @@
 Records are appended straight into aiokafka's batch builders, one per topic and partition, and whole batches are handed
 to its producer: about a microsecond a record, against tens for a send per record. Batches of one partition go out in
 the order they were filled.
+
+Each try of a batch is preceded by a check, and so is each request that carries it, however long after (`fence`). While
+the lease is out nothing is sent, and what was not acknowledged waits: in a cluster that loses a broker, the answers to
+heartbeats and to produce requests are late for one and the same reason.
 """
 
 import asyncio
@@ -16,7 +20,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
+from streams.runtime import fence
 from streams.runtime.config import MAX_BATCH_BYTES
+from streams.runtime.source import LEASE_POLL_SECONDS, Counts, LapsedError
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +68,15 @@ class Outbox:
         producer: A started producer with `acks` all; `ChunkedApp.batches`.
         limits: By topic, the bytes a record alone in its batch may take: the topic's `max.message.bytes`. Elsewhere it
             is what any batch may, the producer's `max_batch_size`.
+        counts: Where batches sent again are counted; None: nowhere.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, limits: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, producer: AIOKafkaProducer, limits: Mapping[str, int] | None = None, counts: Counts | None = None
+    ) -> None:
         self._producer = producer
         self._limits = limits or {}
+        self._counts = Counts() if counts is None else counts
         self._open: dict[tuple[str, int], Any] = {}  # aiokafka BatchBuilders with room
         self._full: list[tuple[TopicPartition, Any]] = []
 
@@ -113,7 +123,8 @@ class Outbox:
     async def send(self, check: Callable[[], None]) -> Acks:
         """Send what was added and wait until all in-sync replicas have it. The outbox is empty afterwards.
 
-        Blocks while a partition has no leader or too few replicas: no room means wait. Each try is preceded by `check`.
+        Blocks while a partition has no leader or too few replicas: no room means wait. Blocks while the lease is out,
+        too, and returns only when it is not.
 
         Args:
             check: Raises when nothing may be written any more; `Chunk.check`.
@@ -123,24 +134,31 @@ class Outbox:
 
         Raises:
             KafkaError: Refused for good, once every batch has its outcome. Some of the records may have been written.
+            FencedError: From the check, or whatever else it raises but `LapsedError`; likewise.
         """
         batches = [*self._full, *((TopicPartition(*place), builder) for place, builder in self._open.items())]
         self.clear()
         acks = Acks()
+        await _allowed(check)
         while batches:
-            check()
-            batches = await self._attempt(batches, acks)
+            batches = await self._attempt(batches, acks, check)
             if batches:
                 log.warning("%d batches not acknowledged; sending them again", len(batches))
+                self._counts.resent += len(batches)
                 await asyncio.sleep(RETRY_SECONDS)
+            await _allowed(check)
         return acks
 
-    async def _attempt(self, batches: list[tuple[TopicPartition, Any]], acks: Acks) -> list[tuple[TopicPartition, Any]]:
+    async def _attempt(
+        self, batches: list[tuple[TopicPartition, Any]], acks: Acks, check: Callable[[], None]
+    ) -> list[tuple[TopicPartition, Any]]:
         """Send each batch once and note what was acknowledged; returns those that may be tried again."""
         pending: list[asyncio.Future[Any]] = []
         refused: dict[TopicPartition, asyncio.Future[Any]] = {}
+        guard = fence.Guard(check)
         for partition, builder in batches:
             builder.close()
+            fence.put(builder, guard)
             if partition not in refused:
                 try:
                     pending.append(
@@ -153,7 +171,7 @@ class Outbox:
             pending.append(refused[partition])  # and so are those behind it, or they would overtake it
         again = []
         for batch, outcome in zip(batches, await asyncio.gather(*pending, return_exceptions=True), strict=True):
-            if isinstance(outcome, KafkaError) and (outcome.retriable or isinstance(outcome, KafkaTimeoutError)):
+            if _may_be_tried_again(outcome):
                 again.append(batch)
             elif isinstance(outcome, BaseException):
                 raise outcome
@@ -162,3 +180,22 @@ class Outbox:
                 acks.records[partition.topic] += builder.record_count()
                 acks.batches.setdefault(partition, []).append((outcome.offset, builder.record_count()))
         return again
+
+
+def _may_be_tried_again(outcome: object) -> bool:
+    if isinstance(outcome, KafkaError):
+        return outcome.retriable or isinstance(outcome, KafkaTimeoutError)
+    return isinstance(outcome, LapsedError)
+
+
+async def _allowed(check: Callable[[], None]) -> None:
+    """Return when the check lets through; what it raises but `LapsedError` is raised."""
+    is_waiting = False
+    while True:
+        try:
+            return check()
+        except LapsedError:
+            if not is_waiting:
+                log.warning("the group lease is out; writing nothing until a heartbeat is answered")
+            is_waiting = True
+            await asyncio.sleep(LEASE_POLL_SECONDS)

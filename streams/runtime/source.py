@@ -55,6 +55,10 @@ class FencedError(Exception):
     """The chunk's partitions are no longer ours: write nothing more, their new owner reads them again."""
 
 
+class LapsedError(Exception):
+    """The lease is out: the chunk's partitions may no longer be ours. Write nothing until it is known that they are."""
+
+
 class Lease:
     """How long the group surely still counts us as a member.
 
@@ -112,12 +116,12 @@ class Chunk:
         return sum(map(len, self.parts.values()))
 
     def check(self) -> None:
-        """Call right before writing, and after every long wait.
+        """Call right before writing, and after every long wait. That the agent still calls it counts as progress.
 
         Raises:
             FencedError: The partitions are no longer ours. Let it leave the `with` block.
-
-        Ends the process when the lease has lapsed: what was handed to the producer can't be called back otherwise.
+            LapsedError: The lease is out. `Outbox.send` waits for it then; leaving the `with` block by it ends the
+                process.
         """
         self._source.check(self)
 
@@ -152,6 +156,7 @@ class Counts:
     fenced: int = 0  # chunks given up at a check
     commits: int = 0
     commit_failures: int = 0
+    resent: int = 0  # batches sent again, as the brokers did not acknowledge them
 
 
 class Source:
@@ -160,7 +165,7 @@ class Source:
     Args:
         topics: Names of the source topics.
         lease: The group lease.
-        lapsed: Called when a chunk's check finds the lease lapsed; must not return in production.
+        lapsed: Called when the agent gave a chunk up because the lease is out; must not return in production.
         failed: Called once when the agent failed with a chunk in hand.
         assigned: Awaited with the partitions taken on, before their first record is handed on and not before the source
             is open; no chunk comes meanwhile. Main loop; it may take long if it awaits something now and then. It is
@@ -172,7 +177,8 @@ class Source:
     Attributes:
         positions: The bookkeeping.
         counts: What became of chunks.
-        progress_at: When a chunk, empty or not, was last finished, monotonic seconds.
+        progress_at: When we last did what we can, monotonic seconds: finished a chunk (empty or not), tried to write
+            one, could not begin one without the lease, or found nothing because a broker could not be read from.
         hand: The chunk the agent works on, if any.
         held: Whether the agent holds that chunk on purpose; see `Chunk.hold`.
     """
@@ -254,6 +260,7 @@ class Source:
         if self._waiting is None and not self._is_turn:
             return None
         if not self.lease.holds():  # a paused process or an unreachable coordinator: hold, don't guess
+            self.progress_at = monotonic()
             await asyncio.sleep(LEASE_POLL_SECONDS)
             return None
         if self._waiting is not None:
@@ -269,11 +276,16 @@ class Source:
 
     def check(self, chunk: Chunk) -> None:
         """See `Chunk.check`."""
+        self.progress_at = monotonic()
         if chunk.epoch != self.positions.epoch:
             raise FencedError
         if not self.lease.holds():
-            self._lapsed()
-            raise FencedError
+            raise LapsedError
+
+    def starved(self) -> None:
+        """A broker could not be read from: that there is nothing to work on is no fault of ours. Any thread."""
+        if self.hand is None and self._waiting is None:
+            self.progress_at = monotonic()
 
     async def hold(self, chunk: Chunk) -> NoReturn:
         """See `Chunk.hold`."""
@@ -287,13 +299,15 @@ class Source:
         """The agent left its `with` block; see `Chunk.__exit__`.
 
         Returns:
-            Whether the exception ends here, which is so only for `FencedError`.
+            Whether the exception ends here, which is so only for `FencedError` (and `LapsedError`, after `lapsed`).
         """
         if chunk is not self.hand:
             raise RuntimeError("this chunk is not in hand")
         self.hand = None
         self.held = False
-        fenced = isinstance(exc, FencedError)
+        fenced = isinstance(exc, FencedError | LapsedError)
+        if isinstance(exc, LapsedError):
+            self._lapsed()
         if exc is None:
             if self.positions.finish(chunk.epoch, chunk.spans):
                 self.counts.chunks += bool(chunk.parts)
@@ -374,9 +388,14 @@ class Source:
             self._pulse()
 
     async def drain(self) -> None:
-        """Start nothing new, and wait a while for the chunk in hand, so that it can still be committed."""
+        """Start nothing new, and wait a while for the chunk in hand, so that it can still be committed.
+
+        Without the lease it can't be: a chunk that waits for it would wait in vain.
+        """
         self._draining = True  # until the epoch ends, which is what follows unless the process does
         self._drop_waiting()
+        if not self.lease.holds():
+            return
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self.hand is not None and not self.held:

@@ -6,6 +6,12 @@ wrong with a partition's files, they are thrown away and read again from the cha
 RocksDB checks its blocks when they are read, but rocksdict's `items` ends at a damaged one as if nothing came after it,
 so rows are read by an iterator whose status is asked.
 
+Nor is all damage one that RocksDB notices. Its list of files (MANIFEST) may lose its end and still be whole by its own
+rules: then a file of rows drops out, and rows that came after it would be brought back by RocksDB's own journal,
+together with a mark that says nothing is missing. So there is no journal: whatever opens is what was on disk at some
+moment, all of it, and its mark says which. A crash costs the rows that were only in memory, `WRITE_BUFFER_BYTES` of
+each partition at most, and they are read from the changelog like any others.
+
 A fault of the machine (disk full, no right, files locked by another process) is told apart, for throwing files away
 would cure nothing: it is raised, and the process ends.
 
@@ -38,7 +44,8 @@ SLICE_ROWS: Final = 1_000
 
 _MARK_KEY: Final = RESERVED + b"mark"
 _MARK: Final = struct.Struct(">BqQQ")
-_MARK_FORMAT: Final = 1
+_MARK_TAKEN: Final = 1
+_MARK_CHECKED: Final = 2
 
 _MACHINE_FAULTS: Final = (
     *("No space left", "Disk quota exceeded", "Read-only file system", "Permission denied", "Operation not permitted"),
@@ -62,7 +69,7 @@ class Mark(NamedTuple):
 
 
 class DamagedFilesError(Exception):
-    """A partition's files failed in use. They are gone; the process should end, and its next start rebuilds them."""
+    """A partition's files failed in use. The table's are all gone; the process should end, the next start rebuilds."""
 
 
 def is_machine_fault(exc: BaseException) -> bool:
@@ -81,6 +88,8 @@ class PartitionStore(rocksdb.Store):
     Attributes:
         marks: Of each open partition.
         rebuilt: How many partitions' files were thrown away.
+        checked: Whether rows are checked before they come here. The mark keeps it, and files with rows that were not
+            are of no use where they must be.
     """
 
     logger = logging.getLogger("faust")  # where Faust's own lines about this service go
@@ -89,6 +98,7 @@ class PartitionStore(rocksdb.Store):
         super().__init__(*args, **options)
         self.marks: dict[int, Mark] = {}
         self.rebuilt = 0
+        self.checked = False
         self._cache = rocksdict.Cache(CACHE_BYTES)  # shared: there may be many partitions
 
     # Opening and closing.
@@ -119,18 +129,22 @@ class PartitionStore(rocksdb.Store):
         """Open if need be, and read the mark of files that existed; returns why that failed."""
         if partition in self._dbs:
             return None
-        existed = self.partition_path(partition).exists()
+        # Without tables it is new, or was killed before the first was written.
+        had_rows = any(self.partition_path(partition).glob("*.sst"))
         try:
             db = self._dbs[partition] = self._open_for_partition(partition)
             raw = db.get(_MARK_KEY)
         except Exception as exc:  # rocksdict raises nothing finer
             if is_machine_fault(exc):
+                self._tell_machine_fault(partition, exc)
                 raise
             return str(exc)
-        if raw is not None and len(raw) == _MARK.size and raw[0] == _MARK_FORMAT:
-            self.marks[partition] = Mark(*_MARK.unpack(raw)[1:])
-            return None
-        return "its files hold no mark of this format" if existed else None
+        if raw is None or len(raw) != _MARK.size or raw[0] not in (_MARK_TAKEN, _MARK_CHECKED):
+            return "its files hold no mark of this format" if had_rows else None
+        if self.checked and raw[0] != _MARK_CHECKED:
+            return "its rows were never checked for stamps"
+        self.marks[partition] = Mark(*_MARK.unpack(raw)[1:])
+        return None
 
     def _open_for_partition(self, partition: int) -> Any:
         """Open a partition's files with our options; Faust's `RocksDBOptions` ignores most under rocksdict."""
@@ -141,7 +155,12 @@ class PartitionStore(rocksdb.Store):
         table = rocksdict.BlockBasedOptions()
         table.set_block_cache(self._cache)
         options.set_block_based_table_factory(table)
-        return rocksdict.Rdict(str(self.partition_path(partition)), options=options)
+        db = rocksdict.Rdict(str(self.partition_path(partition)), options=options)
+        writing = rocksdict.WriteOptions()
+        # No journal: see the module. The stubs have a method where the class has an attribute.
+        writing.disable_wal = True  # type: ignore[method-assign, assignment]
+        db.set_write_options(writing)
+        return db
 
     def _db_for_partition(self, partition: int) -> Any:
         """An open partition; only `open` opens one, and Faust asks only for those that are.
@@ -196,7 +215,7 @@ class PartitionStore(rocksdb.Store):
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(_MARK_KEY, _MARK.pack(_MARK_FORMAT, *mark))
+        batch.put(_MARK_KEY, _MARK.pack(_MARK_CHECKED if self.checked else _MARK_TAKEN, *mark))
         with self._guarded(partition):
             db.write(batch)
         self.marks[partition] = mark
@@ -236,9 +255,19 @@ class PartitionStore(rocksdb.Store):
             yield
         except Exception as exc:  # rocksdict raises nothing finer
             if is_machine_fault(exc):
+                self._tell_machine_fault(partition, exc)
                 raise
             self.discard(partition, str(exc))
+            # Damage seldom comes alone, each would end the process once, and what is cached hides what is on disk.
+            for other in list(self._dbs):
+                self.discard(other, f"those of partition {partition} are damaged")
             raise DamagedFilesError(f"{self.table_name}[{partition}]: {exc}") from exc
+
+    def _tell_machine_fault(self, partition: int, exc: Exception) -> None:
+        """Say in one line why the process is about to end; files that are in use are waited for instead."""
+        if not is_locked(exc):
+            log.critical("%s[%d]: cannot be kept on this machine, so the process ends: %s", self.table_name, partition,
+                         exc)  # fmt: skip
 
     # For Faust.
 

@@ -19,6 +19,9 @@ costs ten times as much; it raises here.
 One worker writes a partition at a time, except for one that was paused and wakes too late. Its records carry a lower
 number (`frames`) and count for nothing. But the log's compaction keeps the *last* record of a key, and that would be
 the stale one: so keys that a stale writer has written are named (`persist`, `overwritten`), and said again.
+
+Where the table has stamps, a record that bears no genuine one counts for nothing either (`frames` says what that is
+worth), and its key is said again. Rows on disk were looked at when they came; files are otherwise not distrusted.
 """
 
 import asyncio
@@ -36,7 +39,7 @@ from faust.types import TP
 
 from streams.runtime import lenient
 from streams.runtime.config import client_options
-from streams.runtime.frames import ChangelogRecord, frame, tombstone_headers, unframe
+from streams.runtime.frames import ChangelogRecord, Stamps, frame, is_genuine, said, tombstone_headers, unframe
 from streams.runtime.produce import Acks, Outbox
 from streams.runtime.store import RESERVED, Mark, PartitionStore, is_locked
 
@@ -92,13 +95,22 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         recovered: Records applied from the changelog since the process began.
         stale: Records of stale writers ignored there.
         undecodable: Records ignored there because they are none of ours: no key, no frame, another format.
+        forged: Records ignored, there or beside ours, because they bear no genuine stamp.
     """
 
     logger = logging.getLogger("faust")  # where Faust's own lines about this service go
     app: "ChunkedApp"
 
     def __init__(
-        self, app: "ChunkedApp", *, name: str, partitions: int, changelog: str, delete_retention: float, **options: Any
+        self,
+        app: "ChunkedApp",
+        *,
+        name: str,
+        partitions: int,
+        changelog: str,
+        delete_retention: float,
+        stamps: Stamps | None,
+        **options: Any,
     ) -> None:
         topic = app.topic(
             changelog,
@@ -121,7 +133,8 @@ class ChunkedTable(faust.Table[bytes, bytes]):
             **options,
         )
         self.changelog = changelog
-        self.recovered = self.stale = self.undecodable = 0
+        self.recovered = self.stale = self.undecodable = self.forged = 0
+        self._stamps = stamps
         self._delete_retention_ms = int(delete_retention * 1000)
         self._numbers: dict[int, int] = {}
         self._overwritten: dict[int, set[bytes]] = {}
@@ -139,7 +152,9 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         return cast("PartitionStore", self.data)
 
     def _new_store(self) -> PartitionStore:
-        return PartitionStore("rocksdb://", self.app, self, table_name=self.name, loop=self.loop)
+        store = PartitionStore("rocksdb://", self.app, self, table_name=self.name, loop=self.loop)
+        store.checked = self._stamps is not None
+        return store
 
     def send_changelog(self, *args: Any, **options: Any) -> NoReturn:
         """What `table[key] = value` calls.
@@ -242,8 +257,11 @@ class ChunkedTable(faust.Table[bytes, bytes]):
             content = unframe(record)
             if key is None or content is None or key.startswith(RESERVED):
                 self.undecodable += 1
-                if key is not None:
+                if key is not None and not key.startswith(RESERVED):  # which is none of a row, and can't be put
                     overwritten.add(key)
+                continue
+            if self._is_forged(partition, record, content):
+                overwritten.add(key)
                 continue
             number, payload = content
             if number < highest:
@@ -270,12 +288,13 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         """
         for partition, rows in changes.partitions():
             number = changes.numbers[partition] = self._numbers[partition]
-            gone = tombstone_headers(number)
+            stamps = self._stamps
             for key, value in rows.items():
+                stamp = b"" if stamps is None else stamps.stamp(said(partition, number, key, value))
                 if value is None:
-                    outbox.add(self.changelog, partition, key, None, headers=gone)
+                    outbox.add(self.changelog, partition, key, None, headers=tombstone_headers(number, stamp))
                 else:
-                    outbox.add(self.changelog, partition, key, frame(number, value))
+                    outbox.add(self.changelog, partition, key, frame(number, value, stamp))
 
     def persist(self, changes: Changes, acks: Acks) -> dict[int, tuple[int, int]]:
         """Keep acknowledged changes on disk. Those of a partition lost meanwhile are its new owner's to keep.
@@ -313,7 +332,7 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         return spoiled
 
     async def foreign_keys(self, spoiled: Mapping[int, tuple[int, int]]) -> dict[int, set[bytes]]:
-        """The keys somebody else has written in these spans of offsets, by partition.
+        """The keys somebody else has written in these spans of offsets, by partition; where it has stamps all keys.
 
         Reads them with a consumer of its own; takes a few round trips.
 
@@ -334,12 +353,20 @@ class ChunkedTable(faust.Table[bytes, bytes]):
         """Whether a record with a key is not our own: ours lie twice in the log when an acknowledgement was lost."""
         number = self._numbers.get(partition)
         content = unframe(record)
-        if record.key is None or number is None:
+        if record.key is None or record.key.startswith(RESERVED) or number is None:
             return False
-        if content is not None and content[0] > number:
+        if content is None or self._is_forged(partition, record, content):
+            return True
+        if content[0] > number:
             self.local.discard(partition, "another worker has written with a higher number")
             raise SupersededError(f"{self.changelog}[{partition}] at {record.offset}: {content[0]}, ours is {number}")
-        return content is None or content[0] != number
+        return content[0] != number or self._stamps is not None  # a copy of our own, put back: none can tell which
+
+    def _is_forged(self, partition: int, record: ChangelogRecord, content: tuple[int, bytes | None]) -> bool:
+        """Whether a record with a key bears no genuine stamp, where one is wanted; counts it."""
+        is_forged = self._stamps is not None and not is_genuine(self._stamps, partition, record, content)
+        self.forged += is_forged
+        return is_forged
 
     async def _read(self, spans: Mapping[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, list[Any]]:
         """The records at these spans of offsets."""

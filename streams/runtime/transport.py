@@ -25,7 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from streams.runtime import lenient
+from streams.runtime import calls, lenient
 from streams.runtime.source import Source
 
 if TYPE_CHECKING:
@@ -87,14 +87,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     synced_at: float | None = None
 
     async def on_start(self) -> None:
-        """Start the consumer and wrap three of its inner calls."""
+        """Start the consumer and wrap some of its inner calls."""
         await super().on_start()
         self._fetching = asyncio.Lock()
         consumer = self._ensure_consumer()
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
-        coordinator._do_heartbeat = self._leased(coordinator._do_heartbeat)
+        limit = self.app.conf.broker_session_timeout / 2
+        coordinator._do_heartbeat = self._leased(calls.bounded(coordinator._do_heartbeat, consumer, limit))
         coordinator._send_req = self._timed(coordinator._send_req)
-        fetcher._proc_fetch_request = self._paced(fetcher._proc_fetch_request, self.app.fetch.pace)
+        consumer._client.send = calls.noted(consumer._client.send, self.app.source.starved)
+        fetcher._proc_fetch_request = calls.paced(fetcher._proc_fetch_request, self.app.fetch.pace)
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         lenient.install()
@@ -124,28 +126,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return await send(request)
 
         return timed_send
-
-    @staticmethod
-    def _paced(fetch: Callable[[Any, int, Any], Awaitable[bool]], pace: float) -> Callable[[Any, int, Any], Any]:
-        """At most one fetch per broker every `pace` seconds, and a cancelled fetch is no error.
-
-        aiokafka cancels pending fetches when partitions go, and expects them to return False. After a failed request it
-        sleeps outside its own guard; the CancelledError from there would end the fetch routine, and mode would then
-        wait for the thread for ever.
-        """
-        started: dict[int, float] = {}
-
-        async def paced_fetch(assignment: Any, node: int, request: Any) -> bool:
-            try:
-                early = started.get(node, 0.0) + pace - monotonic()
-                if early > 0:
-                    await asyncio.sleep(early)
-                started[node] = monotonic()
-                return await fetch(assignment, node, request)
-            except asyncio.CancelledError:
-                return False
-
-        return paced_fetch
 
     @Service.task
     async def _beat(self) -> None:

@@ -4,9 +4,10 @@ An exit is always safe here: what is not committed is read again. A worker that 
 and Faust alone lets that happen, for its heartbeats come from a thread of their own. So a third thread looks on, and
 ends the process at once (exit code 70) when
 
-* the group lease has lapsed while a chunk is in hand: another worker may own its partitions, and records already given
-  to the producer would still go out when the broker is back. A stale worker must not speak;
-* there is work (a chunk in hand, or known lag) and no chunk was finished for too long, unless one is held on purpose;
+* the process did not run when the group lease lapsed, and has a chunk in hand: another worker may own its partitions.
+  A stale worker must not speak. (One that runs knows when its lease is out, and waits: see `produce` and `fence`);
+* there is work (a chunk in hand, or known lag) and for too long the agent neither finished a chunk nor tried to write
+  one, unless one is held on purpose. An agent that tries is not hung: brokers without room are waited for;
 * the main loop or the consumer's loop stands still for too long;
 * a part of the consumer has died and left the rest alive.
 
@@ -48,7 +49,7 @@ class Vitals:
         in_hand: Whether the agent has a chunk.
         lag: Unfinished records known of, over all owned partitions.
         lease_left: Seconds the group lease still holds.
-        progress_at: When a chunk was last finished.
+        progress_at: When it last did what it could; see `Source`.
         main_beat_at: When the main loop last turned.
         consumer_beat_at: When the consumer's loop last turned; 0 when it has not started.
         held: Whether the chunk in hand is held on purpose.
@@ -80,8 +81,8 @@ def diagnose(vitals: Vitals, now: float, ran_since: float, work_since: float, pa
         work_since: Since when there has been something to finish.
         patience: Seconds a silence may last.
     """
-    if vitals.in_hand and vitals.lease_left <= 0:
-        return "the group lease has lapsed with a chunk in hand"
+    if vitals.in_hand and vitals.lease_left <= 0 and ran_since > now + vitals.lease_left:
+        return "the group lease has lapsed unseen, with a chunk in hand"
     if vitals.dead_part:
         return f"the consumer's {vitals.dead_part} has died"
     if now - max(vitals.main_beat_at, ran_since) > patience:
@@ -117,6 +118,9 @@ class Watchdog(Service):
         read: Reads the vitals; called from the thread, so it may only read. `main_beat_at` is filled in here.
         patience: Seconds a silence may last.
         end: Ends the process.
+
+    Attributes:
+        stalled_for: Seconds for which there has been something to do and nothing was done. Any thread may read it.
     """
 
     logger = logging.getLogger("mode")  # where mode's own lines about this service go
@@ -132,6 +136,12 @@ class Watchdog(Service):
         self._lags: deque[float] = deque(maxlen=LAG_SAMPLES)
         self._over = threading.Event()
         self._failed = False  # the latest look; a failure is logged once
+        self.stalled_for = 0.0
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the main loop last turned. Any thread may ask."""
+        return monotonic() - self._beat_at
 
     @property
     def loop_lag(self) -> float:
@@ -178,6 +188,8 @@ class Watchdog(Service):
             vitals = self._look(vitals)
             if not has_work(vitals):
                 work_since = now
+            idle_since = max(vitals.progress_at, ran_since, work_since)
+            self.stalled_for = now - idle_since if has_work(vitals) else 0.0
             reason = diagnose(vitals, now, ran_since, work_since, self._patience)
             if reason and not self._over.is_set():
                 self._end(reason)

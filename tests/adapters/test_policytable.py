@@ -1,12 +1,15 @@
 """The policy table: rows survive, in the log's order, and a table that means nothing any more is empty."""
 
+import random
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from streams.adapters.policytable import Meaning, PolicyTable, Row, TableUnavailable
+from streams.adapters.policytable import Meaning, PolicyTable, Row, TableDamaged, TableUnavailable
 
 MEANING = Meaning(vocabulary="ISO 1", audience="here", trust="sha256:1", contest=None)
 
@@ -89,6 +92,45 @@ def test_a_damaged_table_is_made_anew(tmp_path: Path, damage: Callable[[Path], N
     table = opened(tmp_path / "t")
     table.put([Row(offset=5, appended_at=1, status=b"")])
     assert offsets(table) == [5]
+
+
+def flipped(folder: Path) -> PolicyTable:
+    """A table with bytes turned over in the middle of its rows, where opening it notices nothing."""
+    table = opened(folder)
+    table.put(Row(offset=offset, appended_at=offset, status=random.randbytes(300)) for offset in range(2_000))
+    table.close()
+    [file] = folder.glob("*.sst")
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(byte ^ 0xFF for byte in content[middle : middle + 64])
+    file.write_bytes(content)
+    return opened(folder)
+
+
+def test_rows_that_end_at_damage_do_not_end_as_if_there_were_no_more(tmp_path: Path) -> None:
+    table = flipped(tmp_path / "t")
+    read = []
+    with pytest.raises(TableDamaged, match="checksum"):
+        read.extend(row.offset for row in table.rows())
+    with pytest.raises(TableDamaged, match="checksum"):
+        [table.status(offset) for offset in range(2_000)]
+    table.clear()
+    assert offsets(table) == []
+
+
+def test_wherever_bytes_turn_over_the_rows_are_all_there_or_it_is_noticed(tmp_path: Path) -> None:
+    filled(tmp_path / "t", tuple(range(20)))
+    [file] = (tmp_path / "t").glob("*.sst")
+    for at in range(0, file.stat().st_size, 32):
+        copy = shutil.copytree(tmp_path / "t", tmp_path / str(at))
+        content = bytearray(file.read_bytes())
+        content[at] ^= 0xFF
+        (copy / file.name).write_bytes(content)
+        table = opened(copy)
+        with suppress(TableDamaged):
+            assert [row.offset for row in table.rows()] in ([], list(range(20))), at
+        table.clear()
+        assert offsets(table) == []
 
 
 def test_two_processes_cannot_share_one(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streams.adapters.seal import KEY_BYTES, SEALED_BYTES, LostKey, Sealer, SealUnavailable, exposed, new_key
+from streams.adapters.seal import (
+    KEY_BYTES,
+    SEALED_BYTES,
+    STAMP_BYTES,
+    LostKey,
+    Sealer,
+    SealUnavailable,
+    exposed,
+    new_key,
+)
 from tests.samples import PROPERTY
 
 KEY, FORMER, STRANGE = (bytes((number,)) * KEY_BYTES for number in (1, 2, 3))
@@ -89,6 +98,30 @@ def test_the_stored_form_does_not_change(address: bytes, sealed: str) -> None:
     assert SEALER.unseal(bytes.fromhex(sealed), SUBJECT) == address
 
 
+def test_the_stored_form_of_a_stamp_does_not_change() -> None:
+    stamp = SEALER.stamp(b"what a record says")
+    assert stamp.hex() == "e81c815eb543df0ec1e21b6acb589a822aaf0e0f"
+    assert SEALER.is_stamp_of(b"what a record says", stamp)
+
+
+def test_a_stamp_needs_the_key_and_not_its_id() -> None:
+    said = b"what a record says"
+    ours, theirs = SEALER.stamp(said), Sealer([STRANGE]).stamp(said)
+    assert not SEALER.is_stamp_of(said, theirs)
+    assert not SEALER.is_stamp_of(said, ours[:4] + theirs[4:])
+    assert not SEALER.is_stamp_of(said, Sealer([FORMER]).stamp(said)[:4] + ours[4:])
+
+
+@PROPERTY
+@given(contexts, contexts, st.binary(max_size=40))
+def test_a_stamp_is_of_the_same_words_alone(said: bytes, other: bytes, anything: bytes) -> None:
+    stamp = SEALER.stamp(said)
+    assert len(stamp) == STAMP_BYTES == 20
+    assert SEALER.is_stamp_of(other, stamp) == (other == said)
+    for wrong in (anything, stamp[:-1], stamp + b"\0", stamp[:4] + anything):
+        assert not SEALER.is_stamp_of(said, wrong)
+
+
 # -- what does not open ------------------------------------------------------------------------------------------
 
 
@@ -138,8 +171,10 @@ def test_rotation_loses_nothing_at_any_step() -> None:
     for before, after in pairwise(steps[:-1]):  # the last one is for when the sessions have ended
         for sealing, opening in ((before, after), (after, before)):  # workers are restarted one after the other
             assert Sealer(opening).unseal(Sealer(sealing).seal(V4, SUBJECT), SUBJECT) == V4
+            assert Sealer(opening).is_stamp_of(SUBJECT, Sealer(sealing).stamp(SUBJECT))
     with pytest.raises(LostKey, match="not among ours"):
         Sealer(steps[-1]).unseal(Sealer(steps[0]).seal(V4, SUBJECT), SUBJECT)
+    assert not Sealer(steps[-1]).is_stamp_of(SUBJECT, Sealer(steps[0]).stamp(SUBJECT))
 
 
 def test_a_new_first_key_at_once_would_lose_addresses_until_all_workers_have_it() -> None:

@@ -172,6 +172,33 @@ def test_a_changed_setting_is_named_and_put_right_and_other_settings_stay(made: 
     assert asked(made, segment_ms) == "600000"
 
 
+def test_more_replicas_in_sync_than_asked_for_are_reported_but_stop_no_worker(
+    made: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def demand(admin: AIOKafkaAdminClient) -> None:
+        settings = MANIFEST.topic("decisions").settings(1) | {"min.insync.replicas": "2"}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "decisions", settings)])
+
+    asked(made, demand)
+    stricter = [Difference("decisions", "min.insync.replicas", "2", "1")]
+    assert planned_until(made, lambda found: len(found) == 1) == stricter
+    assert asked(made, lambda admin: topics.check(admin, MANIFEST)) == 4
+    assert "topic decisions: min.insync.replicas is 2, should be 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "is_harmless"),
+    [
+        ("min.insync.replicas", "3", True),
+        ("min.insync.replicas", "1", False),
+        ("min.insync.replicas", None, False),
+        ("partitions", "3", False),
+    ],
+)
+def test_only_stricter_is_harmless(setting: str, found: str | None, is_harmless: bool) -> None:
+    assert Difference("joins", setting, found, "2").is_harmless is is_harmless
+
+
 def test_partitions_unlike_those_of_joins_are_found_and_left_alone(made: str) -> None:
     async def widen(admin: AIOKafkaAdminClient) -> None:
         await admin.create_partitions({"decisions": NewPartitions(5), "policies.status": NewPartitions(2)})

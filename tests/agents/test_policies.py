@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from streams.adapters.iso import vocabulary
 from streams.adapters.metrics import Metrics
-from streams.adapters.policytable import Meaning, PolicyTable, Row
-from streams.agents.policies import LogReplaced, PolicyFollower, TableDamaged
+from streams.adapters.policytable import Meaning, PolicyTable, Row, TableDamaged
+from streams.agents.policies import LogReplaced, PolicyFollower
 from streams.agents.speaker import Speaker
 from streams.core import status
 from streams.core.index import Index
@@ -116,6 +116,16 @@ def test_another_record_at_the_last_offset_is_another_log(world: World) -> None:
 def test_a_row_that_is_none_is_noticed(world: World) -> None:
     world.table.put([Row(offset=0, appended_at=1, status=b"", document=b"{}")])
     with pytest.raises(TableDamaged):
+        world.follower().warm()
+
+
+def test_rows_missing_in_the_middle_are_noticed(world: World) -> None:
+    """RocksDB may lose a file of rows and keep its journal of those after them."""
+    handle(world.follower(), world.record(0), world.record(1, 2), world.record(2, 3))
+    kept = [row for row in world.table.rows() if row.offset != 1]
+    world.table.clear()
+    world.table.put(kept)
+    with pytest.raises(TableDamaged, match="records 1 to 1"):
         world.follower().warm()
 
 

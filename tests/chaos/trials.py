@@ -62,6 +62,22 @@ class Storm(Traffic):
         return made + [self._malformed() for _ in range(burst)]
 
 
+class SteadyStorm(Storm):
+    """A storm in which people leave as fast as others come: what workers hold stays the same however long it goes on.
+
+    Args:
+        live: people in meetings.
+    """
+
+    def __init__(self, live: int) -> None:
+        super().__init__()
+        self._most = live
+
+    def batch(self, joins: int, now: str) -> list[Made]:
+        made = super().batch(joins, now)
+        return made + [self._leave() for _ in range(len(self._live) - self._most)]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a trial.
@@ -71,12 +87,12 @@ class Outcome:
         times: how often it was done.
         events: records sent.
         dead_letters: of them, by the client's account.
-        duplicates: answers beyond the first.
+        duplicates: decisions with the id of one before; a removal said again has one of its own.
         lost: records without the answer they must get.
         gap: the longest time in which no answer came on one of the partitions while the load went on, seconds.
         p99: from sending a record to reading its answer, seconds.
         memory: by which the largest worker grew during the trial, MiB.
-        restarts: of workers, whoever ended them.
+        restarts: of workers, whoever ended them; of those that were there at the end.
         account: what `doorward verify` found.
     """
 
@@ -108,7 +124,7 @@ async def trial(
     fault: str,
     inflict: Callable[[Client], Awaitable[int]],
     *,
-    rate: int,
+    rate: float | Callable[[], float],
     after: float = 2.0,
     patience: float = 60.0,
     around: str | None = None,
@@ -120,13 +136,13 @@ async def trial(
         storm: its traffic.
         fault: what the outcome is called.
         inflict: does it, undoes it where it has to be undone, and returns how often it was done.
-        rate: joins offered a second, from a second before the fault begins.
+        rate: joins offered a second, from a second before the fault begins; asked twice a second where it changes.
         after: seconds the load goes on when it is over.
         patience: seconds within which all must be answered then.
         around: where the client and the oracle find the brokers, when the fault is only for the workers.
     """
     bootstrap = around or sandbox.bootstrap
-    restarts = sum(worker.restarts for worker in sandbox.workers)
+    restarts = {worker.id: worker.restarts for worker in sandbox.workers}
     async with Client(bootstrap, storm, sandbox.partitions) as client:
         began, sizes = time.monotonic(), _Sizes(sandbox)
         watch = asyncio.create_task(sizes.watch())
@@ -149,12 +165,12 @@ async def trial(
             times=times,
             events=len(ledger.sent),
             dead_letters=len(ledger.dead_letters),
-            duplicates=sum(len(said) - 1 for said in ledger.decisions.values()),
+            duplicates=sum(_repeats(said) for said in ledger.decisions.values()),
             lost=await asyncio.to_thread(_lost, ledger, bootstrap),
-            gap=max(_gap(ledger, partition, began, ended) for partition in range(sandbox.partitions)),
+            gap=max(silence(ledger, partition, began, ended) for partition in range(sandbox.partitions)),
             p99=percentile(ledger.latencies(), 0.99),
             memory=sizes.growth / 2**20,
-            restarts=sum(worker.restarts for worker in sandbox.workers) - restarts,
+            restarts=sum(worker.restarts - restarts.get(worker.id, 0) for worker in sandbox.workers),
             account=await asyncio.to_thread(_verified, sandbox, bootstrap),
         )
 
@@ -179,12 +195,16 @@ def _lost(ledger: Ledger, bootstrap: str) -> int:
     return lost
 
 
-async def _offered(client: Client, rate: float, over: asyncio.Event) -> None:
+def _repeats(said: list[tuple[bytes, float]]) -> int:
+    return len(said) - len({json.loads(value)["id"] for value, _ in said}) if len(said) > 1 else 0
+
+
+async def _offered(client: Client, rate: float | Callable[[], float], over: asyncio.Event) -> None:
     while not over.is_set():
-        await client.send(rate, SLICE_SECONDS)
+        await client.send(rate() if callable(rate) else rate, SLICE_SECONDS)
 
 
-def _gap(ledger: Ledger, partition: int, began: float, ended: float) -> float:
+def silence(ledger: Ledger, partition: int, began: float, ended: float) -> float:
     """The longest time without an answer on a partition from the first one to the load's end, or the next after it."""
     answered = sorted(said[0][1] for (place, _), said in ledger.decisions.items() if place == partition)
     moments = [at for at in answered if began <= at <= ended] + [at for at in answered if at > ended][:1]
@@ -203,13 +223,13 @@ class _Sizes:
         while True:
             for worker in self._sandbox.workers:
                 with suppress(OSError, IndexError):  # it ended just now
-                    size = _resident(worker.pid)
+                    size = resident(worker.pid)
                     first = self._first.setdefault(worker.pid, size)
                     self.growth = max(self.growth, size - first)
             await asyncio.sleep(LOOK)
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
     """Bytes (proc_pid_statm(5): the second figure, in pages)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.adapters import decisionlog
+from streams.adapters.seal import KEY_BYTES, Sealer
 from streams.cli.decide import read_event
 from streams.core import address, events, instants, status
 from streams.core.address import BadAddress
@@ -206,19 +207,31 @@ def time(data: bytes) -> None:
     assert found == theirs + -(-int(fraction or "0") * 1000 // 10 ** len(fraction))
 
 
+_KEY: Final = b"k"
+_STAMPS: Final = Sealer([bytes(KEY_BYTES)])
+_GONE: Final = (7).to_bytes(8) + _STAMPS.stamp(frames.said(0, 7, _KEY, None))
+
+
 class _Changelog(msgspec.Struct):
     value: bytes | None
     headers: list[Header]
     offset: int = 0
     timestamp: int = 0
-    key: bytes | None = b"k"
+    key: bytes | None = _KEY
 
 
 def row(data: bytes) -> None:
-    """A row of the session table is a state, or refused; what is read can be written and is the same again."""
-    framed = frames.unframe(_Changelog(data, []))
-    tombstone = frames.unframe(_Changelog(None, [(frames.NUMBER_HEADER, data)]))
-    assert tombstone is None or len(data) == 8
+    """A row of the session table is a state, or refused; what is read can be written and is the same again.
+
+    And nothing that a worker did not write bears its stamp.
+    """
+    record = _Changelog(data, [])
+    framed = frames.unframe(record)
+    assert framed is None or frames.is_genuine(_STAMPS, 0, record, framed) == (data in _STAMPED)
+    gone = _Changelog(None, [(frames.NUMBER_HEADER, data[:8]), (frames.STAMP_HEADER, data[8:])])
+    tombstone = frames.unframe(gone)
+    assert (tombstone is None) == (len(data) < 8)
+    assert tombstone is None or frames.is_genuine(_STAMPS, 0, gone, tombstone) == (data == _GONE)
     payload = data if framed is None or framed[1] is None else framed[1]
     try:
         state = sessionrecord.decode(payload)
@@ -245,7 +258,8 @@ def _rows() -> list[bytes]:
     fields |= {"decided_at": 1_795_253_400_123, "geo_build": "none", "sequence": 1, "time": None, "source": "/edge"}
     live = sessionrecord.encode(Session(**fields, seen_at=1, removed_at=0, reminders=0))
     ended = sessionrecord.encode(Ended(1, 2))
-    return [live, ended, frames.frame(7, live), frames.frame(7, ended), (7).to_bytes(8)]
+    stamped = [frames.frame(7, row, _STAMPS.stamp(frames.said(0, 7, _KEY, row))) for row in (live, ended)]
+    return [live, ended, frames.frame(7, live), frames.frame(7, ended), (7).to_bytes(8), *stamped, _GONE]
 
 
 _JSON: Final = (b'"meeting":', b'"data":{}', b'"type":"doorward.leave.v1"', b'"address":""', b'"role":null')
@@ -256,6 +270,8 @@ _HEADERS: Final = (
     b"content-type: application/cloudevents+json\n",
     *_JSON,
 )
+_ROWS: Final = _rows()
+_STAMPED: Final = {each for each in _ROWS if each[0] == frames.STAMPED}
 _MSGPACK: Final = (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\x7f\xff\xff\xff", b"\x91" * 2000)
 _ADDRESS: Final = (b"::", b"::ffff:", b"64:ff9b::", b"2002:", b".0", b"%1", b"0x")
 _LENGTH: Final = (b"/", b"/0", b"/128", b"/32", b"/08", b"::ffff:")
@@ -273,6 +289,6 @@ TARGETS: Final = [
     Target("address", literal, "text", corpus_of("address"), _ADDRESS),
     Target("network", network, "text", corpus_of("network"), _LENGTH),
     Target("time", time, "text", corpus_of("time"), _TIME),
-    Target("row", row, "bytes", _rows(), _MSGPACK),
+    Target("row", row, "bytes", _ROWS, _MSGPACK),
     Target("status", said, "json", _STATUS, share=0.5),
 ]

@@ -21,12 +21,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.adapters.policylog import Offer
+from streams.adapters.seal import KEY_BYTES, Sealer
 from streams.adapters.topics import connected
+from streams.core.sessions import Ended, Session
 from streams.dev.sandbox import Sandbox, SandboxWorker
+from streams.runtime.frames import Headers, frame, tombstone_headers, unframe
+from streams.runtime.frames import said as said_in
+from streams.wire import sessionrecord
 from tests.geofiles import BUILD, write_geo
 from tests.integration.backend import Backend, join
 from tests.integration.calls import (
@@ -55,6 +61,7 @@ CANARIES = [*FRENCH, *AMERICAN, *MOVED]
 FIRST = {"5.39.0.0/16": "FR", "2a01:e0a::/32": "FR", "8.8.0.0/16": "US", "2001:4860::/32": "US"}
 FIRST |= {"80.12.0.0/16": "FR", "2a02:a46::/32": "FR"}
 SECOND = {**FIRST, "80.12.0.0/16": "US", "2a02:a46::/32": "US"}
+SESSIONS_CHANGELOG = "doorward-sessions-changelog"
 SESSIONS = 6_000
 """Live in the tests that kill: a sweep over them takes some turns."""
 DOORWARD = [sys.executable, "-m", "streams.cli.main"]
@@ -299,17 +306,19 @@ def test_a_window_that_opens_and_closes_is_a_cause_of_its_own(sandbox: Sandbox, 
 def test_a_worker_killed_in_a_sweep_leaves_nobody_with_the_old_verdict(
     sandbox: Sandbox, backend: Backend, account: str
 ) -> None:
-    """`kill` leaves the dead worker its folder, `wipe` does not."""
+    """`kill` leaves the dead worker its folder; `wipe` does not, and somebody without a key forges sessions."""
     crowd = people(account, SESSIONS, [*FRENCH, *AMERICAN], meetings=200)
     expected = {name(e): "remove" if e["data"]["address"] in FRENCH else "admit" for e in crowd}
     enter(backend, crowd, account)
     worker = sandbox.workers[0]
     before = worker.restarts
+    forged = forgeries(backend, account) if account == "wipe" else []
     offer = sandbox.authority.offer(document(account))
     offset, killed_at = asyncio.run(push_and_kill(sandbox.bootstrap, offer, worker))
     if account == "wipe":
         await_death(worker.pid)
         shutil.rmtree(worker.folder)
+        asyncio.run(append_all(sandbox.bootstrap, forged))
     told = said(backend, account, lambda found: verdicts(found) == expected)
     assert verdicts(told) == expected
     for events in told.values():
@@ -320,13 +329,62 @@ def test_a_worker_killed_in_a_sweep_leaves_nobody_with_the_old_verdict(
     assert any(at < killed_at for at in policy), "it was killed in the sweep"
     assert any(at > killed_at + 500 for at in policy), "the sweep was not over"
     deadline = time.monotonic() + 40
-    while not (worker.restarts > before and all(each.is_ready() for each in sandbox.workers)):
+    while not (worker.restarts > before and sandbox.is_ready()):
         assert time.monotonic() < deadline, worker.last_line()
         time.sleep(0.1)
     lifted = push(sandbox, document(account, 2, rules=[]))
     hit = [who for who, verdict in expected.items() if verdict == "remove"]
     assert sum(data["sweep"]["admit"] for data in applied(backend, lifted)) == len(hit), "each is still known, once"
     assert set(verdicts(said(backend, account, lambda found: True)).values()) == {"admit"}
+    assert sum(counted_as_forged(each) for each in sandbox.workers) >= len(forged)
+
+
+Forgery = tuple[int, bytes, bytes | None, Headers]
+"""Partition, key, value and headers."""
+
+
+def forgeries(backend: Backend, account: str) -> list[Forgery]:
+    """What somebody with a worker's password and no key would have the changelog say of some of an account's people.
+
+    By turns: that they are in the US and were admitted, that they left, nothing any more, and the first as if by an
+    owner that comes after all others.
+    """
+    mark, written = f"{account}/".encode(), backend.read(SESSIONS_CHANGELOG)
+    latest = {record.key: record for record in written if record.key is not None and record.key.startswith(mark)}
+    assert len(latest) == SESSIONS
+    stranger, forged = Sealer([bytes(KEY_BYTES)]), []
+    for n, (key, record) in enumerate(list(latest.items())[::7]):
+        number, payload = unframe(record) or (0, None)
+        session = sessionrecord.decode(payload or b"")
+        assert isinstance(session, Session)
+        licensed = msgspec.structs.replace(session.facts, country="US", subdivision=None, continent="NA")
+        elsewhere = sessionrecord.encode(msgspec.structs.replace(session, facts=licensed, verdict=0, swept=None))
+        ended = sessionrecord.encode(Ended(session.offset + 1, session.decided_at + 86_400_000))
+        number, new = [(number, elsewhere), (number, ended), (number, None), (2**64 - 1, elsewhere)][n % 4]
+        stamp = stranger.stamp(said_in(record.partition, number, key, new)) if n % 8 < 4 else b""
+        if new is None:
+            forged.append((record.partition, key, None, tombstone_headers(number, stamp)))
+        else:
+            forged.append((record.partition, key, frame(number, new, stamp), []))
+    return forged
+
+
+async def append_all(bootstrap: str, records: list[Forgery]) -> None:
+    """Append records to the sessions' changelog."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        sent = [
+            await producer.send(SESSIONS_CHANGELOG, value, key=key, partition=partition, headers=headers)
+            for partition, key, value, headers in records
+        ]
+        await asyncio.gather(*sent)
+
+
+def counted_as_forged(worker: SandboxWorker) -> float:
+    """How many session records a worker has found to be forged."""
+    with urllib.request.urlopen(worker.metrics, timeout=5) as answer:
+        text = answer.read().decode()
+    name_ = 'doorward_session_faults_total{kind="forged"} '
+    return sum(float(line.removeprefix(name_)) for line in text.splitlines() if line.startswith(name_))
 
 
 async def push_and_kill(bootstrap: str, offer: Offer, worker: SandboxWorker) -> tuple[int, int]:
@@ -442,10 +500,14 @@ def test_addresses_of_live_sessions_stay_out_of_everything_but_joins_and_dead_le
     sinks = dict(topics)
     for worker in sandbox.workers:
         sinks[worker.metrics] = urllib.request.urlopen(worker.metrics, timeout=5).read()
-        sinks[worker.log.name] = worker.log.read_bytes()
-        files = {f"{worker.id}: {file.name}": file for file in Path(worker.folder).rglob("*") if file.is_file()}
-        assert any(b"canary" in file.read_bytes() for file in files.values()), "sessions are on its disk"
-        sinks |= {label: file.read_bytes() for label, file in files.items()}
+    with sandbox.unsupervised():
+        for worker in sandbox.workers:  # its rows are in memory until there are many, or it ends
+            worker.process.signal(signal.SIGTERM)
+            worker.process.wait()
+            sinks[worker.log.name] = worker.log.read_bytes()
+            files = {f"{worker.id}: {file.name}": file for file in Path(worker.folder).rglob("*") if file.is_file()}
+            assert any(b"canary" in file.read_bytes() for file in files.values()), "sessions are on its disk"
+            sinks |= {label: file.read_bytes() for label, file in files.items()}
     for sink, content in sinks.items():
         assert found_in(content, "text") == [], sink
         for form in ("packed", "hex"):

@@ -132,6 +132,14 @@ def test_the_log_tells_it_all_and_its_chain_leads_on(desk: Desk, sandbox: Sandbo
     assert "the chain is" not in bad.stderr
     forged = f"{'0' * 64}@3"
     assert "offset 3: the chain is" in desk.run("log", "--since-head", forged).stderr
+    *_, seen = desk.run("log", "--chain").stdout.splitlines()
+    assert desk.run("log", "--since-head", head, "--known").exit_code == 1, "it came after that head"
+    known = desk.run("log", "--since-head", seen, "--known")
+    assert (known.exit_code, known.stderr.splitlines()[-1]) == (0, "doorward: 1 finding, known up to offset 4")
+    assert known.stdout.splitlines()[-1].endswith("[not-jws]"), "it is told all the same"
+    assert desk.run("log", "--since-head", f"{'0' * 64}@4", "--known").exit_code == 1, (
+        "another log than was looked into"
+    )
     export = desk.folder / "export.jsonl"
     export.write_text(desk.run("log", "--public").stdout)
     assert "acme" not in export.read_text(), "owners' documents are private"

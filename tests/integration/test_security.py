@@ -196,7 +196,7 @@ def test_whoever_retracts_must_read_the_log_as_well(running: Deployment) -> None
     signed_by = ["--key", str(running.signers.files["owner"])]
     refused = running.doorward("doorward-publisher", "policy", "retract", "account/acme/licensing", *signed_by, "--yes")
     assert (refused.exit_code, refused.stdout) == (3, "")
-    assert "TopicAuthorizationFailedError: policies" in refused.stderr
+    assert "doorward-publisher lacks a right on topic policies" in refused.stderr
 
 
 def test_garbage_in_the_sessions_changelog_is_counted_and_passed_over(running: Deployment) -> None:
@@ -416,3 +416,68 @@ def test_whoever_is_turned_away_is_told_by_the_setting(secured: Deployment, othe
     [line] = ended.stderr.splitlines()
     assert says in line
     assert "let-me-in" not in ended.output
+
+
+MISSING = (
+    "(`doorward topics apply` makes it), or doorward-gateway has no right to see it (DOORWARD_KAFKA_USERNAME; see "
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("policy show", ["policies"]),
+        ("policy push", ["policies", "policies.status"]),
+        ("keys list", ["policies.status"]),
+        ("report", ["decisions"]),
+        ("verify", ["decisions", "decisions.report", "joins.dlq", "policies", "policies.status"]),
+        (f"policy explain --decision {'0' * 32}", ["decisions"]),
+    ],
+)
+def test_where_a_topic_cannot_be_seen_both_reasons_are_named(
+    secured: Deployment, command: str, lacks: list[str]
+) -> None:
+    ended = secured.doorward("doorward-gateway", *command.split(), *given(secured, command))
+    assert ended.exit_code == 3
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith(f"doorward: Kafka at {secured.kafka.bootstrap} has no topic {', '.join(lacks)} {MISSING}")
+
+
+@pytest.mark.parametrize(
+    ("user", "command", "on"),
+    [
+        ("doorward-publisher", "policy log", "topic policies"),
+        ("doorward-publisher", "policy diff", "topic policies"),
+        ("doorward-worker", "policy push", "topic policies"),
+        ("doorward-auditor", "policy push", "the cluster"),
+        ("doorward-gateway", "policy push --max-removed 0", "the consumer group (DOORWARD_GROUP)"),
+    ],
+)
+def test_where_a_right_is_missing_the_line_says_whose_and_on_what(
+    secured: Deployment, user: str, command: str, on: str
+) -> None:
+    ended = secured.doorward(user, *command.split(), *given(secured, command))
+    assert ended.exit_code == 3
+    lacks = f"Kafka at {secured.kafka.bootstrap}: {user} lacks a right on {on}; see `doorward acls plan`"
+    assert f"doorward: DOORWARD_KAFKA_USERNAME: {lacks}" in ended.stderr.splitlines()[-1]
+    assert "Error" not in ended.output
+
+
+def test_the_list_of_keys_says_why_it_does_not_know_their_age(secured: Deployment) -> None:
+    ended = secured.doorward(
+        "doorward-auditor", "keys", "list", *given(secured, "keys list"), DOORWARD_KAFKA_PASSWORD="let-me-in"
+    )
+    assert ended.exit_code == 3
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("doorward: DOORWARD_KAFKA_USERNAME, DOORWARD_KAFKA_PASSWORD: ")
+
+
+def given(secured: Deployment, command: str) -> list[str]:
+    """What else a command has to be told."""
+    if command == "keys list":
+        return ["--bootstrap", secured.kafka.bootstrap]
+    document = secured.folder / "rooms.json"
+    document.write_text(json.dumps({**LICENSING, "name": "rooms"}))
+    if command == "policy diff":
+        return [str(document)]
+    return [str(document), "--key", str(secured.signers.files["owner"]), "--yes"] if "push" in command else []

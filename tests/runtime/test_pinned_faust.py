@@ -16,10 +16,13 @@ import faust
 import mode
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageBatch
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.structs import TopicPartition
 from faust.agents.actor import Actor
@@ -33,7 +36,7 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor, OneForOneSupervisor
 from mode.threads import MethodQueue
 
-from streams.runtime import process
+from streams.runtime import calls, process
 from streams.runtime.application import ChunkChannel, ChunkedApp
 from streams.runtime.config import QuietMonitor, client_options, faust_options
 from streams.runtime.store import PartitionStore
@@ -127,6 +130,23 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
         (GroupCoordinator._heartbeat_routine, "await self._do_heartbeat()"),
         (CoordinatorGroupRebalance._send_sync_group_request, "await self._coordinator._send_req(request)"),
         (Fetcher._fetch_requests_routine, "self._proc_fetch_request(assignment, node_id, request)"),
+        (Fetcher._proc_fetch_request, "response = await self._client.send(node_id, request)"),
+        # The connection that is given up when a heartbeat is not answered.
+        (GroupCoordinator._send_req, "await self._client.send( node_id, request, group=ConnectionGroup.COORDINATION )"),
+        (AIOKafkaClient._get_conn, "conn_id = (node_id, group) if conn_id in self._conns:"),
+        # The fence: nothing waits between the look and the writing, and what was not sent is counted as we count it.
+        (Sender._sender_routine, "task = create_task(self._send_produce_req(node_id, node_batches))"),
+        (
+            Sender._send_produce_req,
+            "await handler.do(node_id) self._in_flight.remove(node_id) for tp in batches: self._muted_partitions.rem",
+        ),
+        (SendProduceReqHandler.do, "try: response = await self._client.send(node_id, request)"),
+        (AIOKafkaClient._get_conn, "if not conn.connected(): del self._conns[conn_id] else: return conn"),
+        (AIOKafkaClient.send, "future = self._conns[(node_id, group)].send("),
+        (MessageBatch.__init__, "self._builder = builder"),
+        (AIOKafkaClient._get_conn, "self._conns[conn_id] = await create_conn("),
+        (AIOKafkaClient._get_conn, "except (OSError, asyncio.TimeoutError, KafkaError) as err:"),
+        (AIOKafkaConnection.send, "try: self._writer.write(size + message) except OSError as err:"),
         (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms"),
         # What we replace or guard against.
         (driver.AIOKafkaConsumerThread._create_worker_consumer, "fetch_max_wait_ms=1500"),
@@ -201,7 +221,7 @@ def test_a_cancelled_fetch_is_no_error_and_fetches_are_paced() -> None:
         async def cancelled(assignment: Any, node: int, request: Any) -> bool:
             raise asyncio.CancelledError
 
-        assert await ConsumerThread._paced(cancelled, 0.0)(None, 1, None) is False
+        assert await calls.paced(cancelled, 0.0)(None, 1, None) is False
 
         starts: list[float] = []
 
@@ -209,7 +229,7 @@ def test_a_cancelled_fetch_is_no_error_and_fetches_are_paced() -> None:
             starts.append(monotonic())
             return True
 
-        fetch = ConsumerThread._paced(noted, 0.05)
+        fetch = calls.paced(noted, 0.05)
         began = monotonic()
         assert await fetch(None, 1, None)
         assert await fetch(None, 2, None)
@@ -275,7 +295,7 @@ def test_the_settings_arrive(app: ChunkedApp, tmp_path: Path) -> None:
     assert conf.topic_disable_leader is True
     assert conf.topic_allow_declare is False
     assert (conf.key_serializer, conf.value_serializer) == ("raw", "raw")
-    assert (conf.producer_acks, conf.producer_linger, conf.producer_request_timeout) == (-1, 0.0, 30.0)
+    assert (conf.producer_acks, conf.producer_linger, conf.producer_request_timeout) == (-1, 0.0, 15.0)
     assert (conf.broker_session_timeout, conf.broker_heartbeat_interval) == (6.0, 1.5)
     assert conf.broker_session_timeout < conf.broker_request_timeout
     assert (conf.broker_commit_interval, conf.broker_max_poll_interval) == (0.5, 120.0)

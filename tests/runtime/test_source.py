@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.runtime import source as source_module
 from streams.runtime.positions import OutOfOrderError
-from streams.runtime.source import Chunk, FencedError, Lease, Source
+from streams.runtime.source import Chunk, FencedError, LapsedError, Lease, Source
 
 JOINS = TopicPartition("joins", 0)
 
@@ -159,7 +159,7 @@ async def test_a_revoked_chunk_is_fenced_and_its_late_end_counts_for_nothing(des
 
 
 @run
-async def test_a_lapsed_lease_is_reported_before_a_write(desk: Desk) -> None:
+async def test_a_chunk_given_up_because_the_lease_is_out_is_reported(desk: Desk) -> None:
     desk.poll(0, 2)
     with await desk.take() as chunk:
         chunk.check()
@@ -167,6 +167,37 @@ async def test_a_lapsed_lease_is_reported_before_a_write(desk: Desk) -> None:
         chunk.check()
     assert desk.notes[-1] == "lapsed"
     assert desk.committable() is None
+
+
+@run
+async def test_a_chunk_may_wait_for_the_lease_and_go_on(desk: Desk) -> None:
+    desk.poll(0, 2)
+    with await desk.take() as chunk:
+        desk.lease.renew(monotonic() - 5.5)
+        with pytest.raises(LapsedError):
+            chunk.check()
+        desk.lease.renew(monotonic())
+        chunk.check()
+    assert "lapsed" not in desk.notes
+    assert desk.committable() == 2
+
+
+@run
+async def test_an_agent_that_tries_shows_it_and_one_that_is_stuck_does_not(desk: Desk) -> None:
+    desk.poll(0, 2)
+    desk.source.progress_at = 0.0
+    with await desk.take() as chunk:
+        desk.source.starved()  # a fetch that fails is no excuse for a chunk that is not answered
+        assert desk.source.progress_at == 0.0
+        chunk.check()
+        assert desk.source.progress_at > 0.0
+    desk.source.progress_at = 0.0
+    desk.source.starved()
+    assert desk.source.progress_at > 0.0
+    desk.poll(2, 3)
+    desk.source.progress_at = 0.0
+    desk.source.starved()  # nor for one that nobody takes
+    assert desk.source.progress_at == 0.0
 
 
 @run

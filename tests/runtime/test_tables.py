@@ -110,7 +110,8 @@ def test_a_frame_comes_back() -> None:
     [
         Record(0, b"k", b""),
         Record(0, b"k", b"\x01short"),
-        Record(0, b"k", b"\x02" + bytes(8) + b"another format"),
+        Record(0, b"k", b"\x02" + bytes(8) + bytes(19)),
+        Record(0, b"k", b"\x03" + bytes(8) + b"another format, and long enough"),
         Record(0, b"k", None),
         Record(0, b"k", None, [("number", None)]),
         Record(0, b"k", None, [("number", b"7")]),
@@ -297,7 +298,7 @@ def replace_by_file(folder: Path) -> None:
 def write_another_format(folder: Path) -> None:
     db = rocksdict.Rdict(str(folder), options=rocksdict.Options(raw_mode=True))
     mark = bytearray(db[RESERVED + b"mark"])
-    mark[0] += 1
+    mark[0] = 9
     db[RESERVED + b"mark"] = bytes(mark)
     db.close()
 

@@ -31,15 +31,15 @@ def vitals(**changes: object) -> Vitals:
     ("changes", "reason"),
     [
         ({}, None),
-        ({"lease_left": 0.0}, "lease has lapsed"),
-        ({"lease_left": -9.0, "in_hand": False}, None),  # nothing in hand: wait for the coordinator
+        ({"lease_left": -9.0}, None),  # it knows, and writes nothing
+        ({"lease_left": -9.0, "in_hand": False}, None),
         ({"dead_part": "fetcher"}, "the consumer's fetcher has died"),
         ({"progress_at": NOW - 61}, "nothing was finished for 60 s though 10 records"),
         ({"progress_at": NOW - 61, "in_hand": False}, "nothing was finished"),
         ({"progress_at": NOW - 61, "lag": 0}, "nothing was finished"),
         ({"progress_at": NOW - 59}, None),
         ({"progress_at": NOW - 999, "held": True}, None),  # somebody is to look at it
-        ({"held": True, "lease_left": 0.0}, "lease has lapsed"),
+        ({"held": True, "lease_left": -9.0}, None),
         ({"held": True, "dead_part": "coordinator"}, "the consumer's coordinator has died"),
         ({"held": True, "main_beat_at": NOW - 61}, "main loop stood still"),
         ({"held": True, "consumer_beat_at": NOW - 61}, "consumer's loop stood still"),
@@ -63,7 +63,11 @@ def test_a_process_that_was_stopped_is_not_blamed_for_its_silence_but_for_its_le
     awake = vitals(progress_at=NOW - 600, main_beat_at=NOW - 600, consumer_beat_at=NOW - 600)
     assert diagnose(awake, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE) is None
     lapsed = vitals(lease_left=-595.0)
-    assert diagnose(lapsed, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE)
+    assert "lease has lapsed unseen" in str(diagnose(lapsed, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE))
+    held = vitals(lease_left=-595.0, held=True)
+    assert diagnose(held, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE)
+    idle = vitals(lease_left=-595.0, in_hand=False)
+    assert diagnose(idle, NOW, ran_since=NOW, work_since=0.0, patience=PATIENCE) is None  # it may join again
 
 
 def test_vitals_that_can_not_be_read_are_no_news_and_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:

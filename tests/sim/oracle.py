@@ -22,6 +22,7 @@ from streams.core.index import Index
 from streams.core.ledger import BY_ADDRESS, BY_FORM, BY_STATE, Ledger, Span
 from streams.core.policy import Mode, path_of
 from streams.core.sessions import Ended, Session, Sessions
+from streams.runtime.frames import unframe
 from streams.wire import cloudevents, sessionrecord
 from streams.wire.cloudevents import Malformed
 from tests.agents.rig import HOUR
@@ -76,8 +77,10 @@ class Oracle:
             self.letters[row.partition, int(told["doorward-offset"])] |= BITS.get(reason, BY_FORM)
             if reason == b"internal":
                 self.found.append(f"a fault of our own at joins[{row.partition}] {told}")
-        elif row.topic == CHANGELOG and row.key is not None and row.value is not None and row.value[10:11] == b"E":
-            self._ended.add(row.key.decode())
+        elif row.topic == CHANGELOG and row.key is not None:
+            _, payload = unframe(row) or (0, None)
+            if payload is not None and payload[1:2] == b"E":
+                self._ended.add(row.key.decode())
 
     def committing(self, tp: TopicPartition, before: int, offset: int) -> None:
         """A commit is about to count."""

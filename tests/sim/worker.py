@@ -197,7 +197,8 @@ class Table(ChunkedTable):
     def __init__(self, worker: "Worker", files: Files) -> None:
         self.app = worker.app  # type: ignore[assignment]
         self.changelog = CHANGELOG
-        self.recovered = self.stale = self.undecodable = 0
+        self.recovered = self.stale = self.undecodable = self.forged = 0
+        self._stamps = SEALER
         self._delete_retention_ms = 86_400_000
         self._numbers = {}
         self._overwritten = {}
@@ -261,6 +262,7 @@ class Worker(app.Worker):
         self.client = Client(world, self, self.link)
         self.speaker = SimpleNamespace(may_speak=False)  # type: ignore[assignment]
         self.progress = SimpleNamespace(applied=lambda *args, **more: None)  # type: ignore[assignment]
+        self.instruments = SimpleNamespace(taken_on=lambda count: None, lost=lambda: None)  # type: ignore[assignment]
         self.decider = Decider(Index(), BUILDS["build-0"].facts, self._provenance())
         self.keeper = self.keeper_type(self.decider, SEALER, METRICS, lateness=6 * HOUR, ttl=24 * HOUR, remind=30_000)
         self.sweeper = self.sweeper_type(

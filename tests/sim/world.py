@@ -181,6 +181,8 @@ class World:
             for worker in self.workers.values():
                 if partition in worker.keeper.views:
                     oracle.compare(dict(worker.sessions.rows(partition)), wanted, "on its owner's disk")
+        if newcomer.forged:
+            oracle.found.append(f"{newcomer.forged} of the workers' own records are taken for forged")
         if oracle.found:
             raise Violated(oracle.found[0])
 

@@ -1,0 +1,111 @@
+"""Files that damage has taken something from: whatever opens is an exact prefix of the changelog, and says which."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.runtime import store
+from streams.runtime.application import ChunkedApp
+from streams.runtime.config import faust_options
+from streams.runtime.store import DamagedFilesError, Mark, PartitionStore
+
+ROWS = 3_000
+BUFFER = 64 << 10
+"""Small, so that some files are written."""
+
+WRITE = """
+import os, sys
+from pathlib import Path
+from streams.runtime import store
+from streams.runtime.store import Mark
+from tests.runtime.test_store import BUFFER, ROWS, key, opened
+
+store.WRITE_BUFFER_BYTES = BUFFER
+files = opened(Path(sys.argv[1]))
+for offset in range(ROWS):
+    files.write(0, [(key(offset), bytes(100))], Mark(offset, 1, 0))
+os._exit(0)  # a crash: nothing is closed
+"""
+
+
+def key(offset: int) -> bytes:
+    return b"%06d" % offset
+
+
+def opened(folder: Path) -> PartitionStore:
+    """A worker's store with its partition open."""
+    app = ChunkedApp("d", sources={"joins"}, **faust_options(bootstrap="127.0.0.1:9", client_id="w", data_dir=folder))
+    table = app.chunked_table("rows", partitions=1, changelog="rows-changelog", delete_retention=86_400.0)
+    table.local.open(0, lambda mark, was_closed: None, 0)
+    return table.local
+
+
+def files_of(folder: Path) -> Path:
+    [found] = folder.rglob("rows-0.db")
+    return found
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a worker left that was killed while it wrote."""
+    folder = tmp_path_factory.mktemp("crashed")
+    subprocess.run([sys.executable, "-c", WRITE, str(folder)], check=True, timeout=60)
+    assert len(list(files_of(folder).glob("*.sst"))) > 1
+    return folder
+
+
+def is_prefix(files: PartitionStore) -> bool:
+    mark = files.marks[0]
+    return [row for row, _ in files.rows(0)] == [key(offset) for offset in range(mark.offset + 1)]
+
+
+def test_a_crash_leaves_a_prefix(crashed: Path, tmp_path: Path) -> None:
+    files = opened(shutil.copytree(crashed, tmp_path / "c"))
+    assert files.rebuilt == 0
+    assert ROWS * 0.6 < files.marks[0].offset < ROWS
+    assert is_prefix(files)
+
+
+def test_wherever_the_list_of_files_is_cut_a_prefix_is_left_or_nothing(crashed: Path, tmp_path: Path) -> None:
+    """RocksDB takes a list that ends between two entries, or within one, for a whole one."""
+    [manifest] = files_of(crashed).glob("MANIFEST-*")
+    found = set()
+    for cut in range(0, manifest.stat().st_size, 23):
+        copy = shutil.copytree(crashed, tmp_path / str(cut))
+        os.truncate(files_of(copy) / manifest.name, cut)
+        files = opened(copy)
+        assert is_prefix(files), cut
+        found.add((files.rebuilt, files.marks[0].offset))
+    assert (1, -1) in found, "some are thrown away"
+    assert any(not rebuilt and offset > 0 for rebuilt, offset in found), "and of some a part is left"
+
+
+def test_a_crash_before_anything_was_written_is_no_damage(tmp_path: Path) -> None:
+    files = opened(tmp_path / "a")
+    files.write(0, [(b"k", b"v")], Mark(0, 1, 0))
+    again = opened(shutil.copytree(tmp_path / "a", tmp_path / "b"))
+    assert (again.rebuilt, again.marks[0]) == (0, Mark(-1, 0, 0))
+    assert store.WRITE_BUFFER_BYTES > BUFFER
+
+
+def test_damage_found_in_use_costs_the_other_partitions_files_too(tmp_path: Path) -> None:
+    """What of them is cached hides what is on disk; each would end the process once."""
+    files = opened(tmp_path)
+    for partition in range(3):
+        files.open(partition, lambda mark, was_closed: None, 0)
+        files.write(partition, [(key(number), os.urandom(100)) for number in range(ROWS)], Mark(ROWS, 1, 0))
+    files.keep(())
+    [table] = files.partition_path(1).glob("*.sst")
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    table.write_bytes(content)
+    for partition in range(3):
+        files.open(partition, lambda mark, was_closed: None, 0)
+    with pytest.raises(DamagedFilesError):
+        list(files.rows(1))
+    assert files.rebuilt == 3
+    assert not any(files.partition_path(partition).exists() for partition in range(3))
