@@ -6,6 +6,7 @@ with its joins agent → the policy log read to its end → joins consumed. What
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,14 +17,14 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams import __version__
-from streams.adapters import logs, topics
-from streams.adapters.anonymity import ANY_FILE, Standards
+from streams.adapters import health, logs, topics
+from streams.adapters.anonymity import ANY_FILE
 from streams.adapters.iso import vocabulary
 from streams.adapters.metrics import Metrics
-from streams.adapters.policytable import Meaning
 from streams.agents import needs
 from streams.agents.decider import Decider
 from streams.agents.geography import Geography
+from streams.agents.instruments import Instruments
 from streams.agents.joins import DEAD_LETTERS, Fuse, JoinsAgent
 from streams.agents.needs import Unavailable
 from streams.agents.policies import PolicyFollower
@@ -33,7 +34,7 @@ from streams.agents.sessions import SessionKeeper
 from streams.agents.speaker import STATUS, Speaker
 from streams.agents.sweeps import REST_SECONDS, Sweeper
 from streams.agents.trustwatch import TrustWatch
-from streams.core import instants, status
+from streams.core import status
 from streams.core.events import Provenance
 from streams.core.index import Index, Revision
 from streams.runtime import process
@@ -80,24 +81,29 @@ class Worker:
         self.clock_shift = clock_shift
         self.sandbox = sandbox
         self.metrics = Metrics()
-        standards = ANY_FILE if sandbox else _standards(settings)
+        standards = ANY_FILE if sandbox else settings.standards()
         geo, manifest = needs.geography(settings.geo, settings.geo_manifest, standards, self.clock())
         trust_file, trust = needs.trust_set(settings.trust)
+        self.tracing = needs.tracing(
+            settings.tracing_endpoint, ratio=settings.tracing_ratio, cap=settings.tracing_cap, worker=settings.worker
+        )
         connection = settings.connection()
         self.partitions = needs.partitions_of_joins(connection)
         self._credentials = connection.faust_credentials()
         self._client_options = client_options(
             bootstrap=settings.kafka_bootstrap, client_id=settings.worker, credentials=self._credentials
         )
-        meaning = _meaning(settings, trust, sandbox=sandbox)
+        meaning = settings.meaning(trust.digest, vocabulary().edition, sandbox=sandbox)
+        needs.room(settings.data)
         self.table = needs.policy_table(settings.data, meaning)
         index = Index()
         engine = self._engine(index)
         provenance = Provenance(-1, geo.build, geo.time, settings.contest, engine, settings.language)
         self.decider = Decider(index, geo.facts, provenance)
+        self._sealer = needs.sealer(settings.seal_keys)
         self.keeper = SessionKeeper(
             self.decider,
-            needs.sealer(settings.seal_keys),
+            self._sealer,
             self.metrics,
             lateness=round(settings.lateness * 1000),
             ttl=round(settings.session_ttl * 1000),
@@ -152,6 +158,16 @@ class Worker:
             worker=settings.worker,
         )
         self.app = self._build()
+        self.instruments = Instruments(
+            self.metrics,
+            app=self.app,
+            agent=self.agent,
+            keeper=self.keeper,
+            sweeper=self.sweeper,
+            geography=self.geography,
+            certificates=settings.certificates(),
+            clock=self.clock,
+        )
 
     def clock(self) -> int:
         """Milliseconds since the epoch."""
@@ -187,18 +203,23 @@ class Worker:
         limits = {DEAD_LETTERS: int(manifest.topic(DEAD_LETTERS).config["max.message.bytes"])}
         kept = int(manifest.topic(SESSIONS).config["delete.retention.ms"]) / 1000
         self.sessions = app.chunked_table(
-            "sessions", partitions=self.partitions, changelog=SESSIONS, delete_retention=kept
+            "sessions",
+            partitions=self.partitions,
+            changelog=SESSIONS,
+            delete_retention=kept,
+            stamps=self._sealer,
         )
         self.agent = agent = JoinsAgent(
             keeper=self.keeper,
             sweeper=self.sweeper,
             table=self.sessions,
-            outbox=lambda: Outbox(app.batches, limits),
+            outbox=lambda: Outbox(app.batches, limits, app.source.counts),
             clock=self.clock,
             metrics=self.metrics,
             partitions=self.partitions,
             max_event_bytes=settings.max_event_bytes,
             fuse=Fuse(settings.fuse_share, settings.fuse_sample),
+            tracing=self.tracing,
         )
         app.agent(app.chunks, name="joins")(agent.run)
         for task in (self._read_policies, self._read_status, self._speak, self._look, self._tick):
@@ -231,19 +252,27 @@ class Worker:
             self.sessions.own(partition, generation)
             self.agent.write_over(partition, self.sessions.overwritten(partition))
         self.sweeper.recovered()
-        strangers, self.sessions.undecodable = self.sessions.undecodable, 0
-        self.metrics.session_faults.labels("undecodable").inc(strangers)
-        self.metrics.partitions.set(len(owned))
+        self._count_strangers()
+        self.instruments.taken_on(len(owned))
         self.speaker.may_speak = 0 in owned
         seconds = round(time.monotonic() - started, 3)
         log.info("partitions assigned", partitions=sorted(owned), sessions=len(self.keeper), seconds=seconds)
         self._news.set()
 
+    def _count_strangers(self) -> None:
+        """Count what was found since last asked of records in the sessions' changelog that are not our workers'."""
+        table, faults = self.sessions, self.metrics.session_faults
+        faults.labels("undecodable").inc(table.undecodable)
+        faults.labels("forged").inc(table.forged)
+        if table.forged:  # one line however many they are
+            log.error("session records bear no stamp of our keys; they count for nothing", records=table.forged)
+        table.undecodable = table.forged = 0
+
     def _on_forgotten(self) -> None:
         self.keeper.forget()
         self.agent.forget()
         self.sweeper.forgotten()
-        self.metrics.partitions.set(0)
+        self.instruments.lost()
         self.speaker.may_speak = False
         log.info("partitions revoked")
 
@@ -292,13 +321,13 @@ class Worker:
         process.settle()
         self.progress.read_whole(time.monotonic() - started)
         self.app.source.open()
-        while not self._has_taken_on():  # noqa: ASYNC110 - Faust's state has no event for it
+        while not self.has_taken_on():  # noqa: ASYNC110 - Faust's state has no event for it
             await asyncio.sleep(TAKEN_ON_SECONDS)
-        self.metrics.ready.set(1)
+        self.instruments.opened()
         self._news.set()
         log.info("ready", documents=len(self.decider.index), policy_offset=self.progress.offset)
 
-    def _has_taken_on(self) -> bool:
+    def has_taken_on(self) -> bool:
         """Whether the first rebalance is over and what it gave us is loaded."""
         return self.app.is_recovered and self._assigned() <= self.keeper.views.keys()
 
@@ -312,11 +341,8 @@ class Worker:
         """Look at what changes by itself: gauges, and files once joins are decided."""
         while not self.app.should_stop:
             await asyncio.sleep(LOOK_SECONDS)
-            self.metrics.lag.set(sum(self.app.lag().values()))
-            self.metrics.sessions.set(len(self.keeper))
-            self.metrics.ended.set(sum(len(view.ended) for view in self.keeper.views.values()))
-            self.metrics.unconfirmed.set(self.keeper.unconfirmed)
-            self.metrics.sweeps_due.set(len(self.sweeper.backlog))
+            self._count_strangers()
+            self.instruments.look()
             if self.app.source.is_open:
                 await self.trust_watch.look()
                 await self.geography.look()
@@ -327,6 +353,7 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS)
             if self.app.is_recovered and not self._assigned():
                 self.sweeper.recovered()  # left without partitions: nothing is loaded, and nobody says so
+                self.instruments.left_without()
             self.sweeper.tick()
 
     # -- speaking ------------------------------------------------------------------------------------------------
@@ -346,7 +373,7 @@ class Worker:
                 log.error("status not said; trying again", error=repr(exc))
 
     async def _say(self, records: Sequence[tuple[bytes, bytes]]) -> None:
-        outbox = Outbox(self.app.batches)
+        outbox = Outbox(self.app.batches, counts=self.app.source.counts)
         for key, value in records:
             outbox.add(STATUS, 0, key, value, None, CONTENT_TYPE_HEADERS)
         await outbox.send(lambda: None)
@@ -363,33 +390,31 @@ def run(settings: Settings, *, clock_shift: int = 0, sandbox: bool = False) -> N
     logs.configure(settings.log_level, settings.worker)
     worker = Worker(settings, clock_shift=clock_shift, sandbox=sandbox)
     try:
-        port = worker.metrics.serve(settings.metrics_host, settings.metrics_port)
+        port = health.serve(
+            settings.metrics_host,
+            settings.metrics_port,
+            registry=worker.metrics.registry,
+            live=worker.instruments.live_checks(),
+            ready=worker.instruments.ready_checks(
+                has_taken_on=worker.has_taken_on, oldest_geo=settings.geo_max_age * 86_400
+            ),
+            tls=settings.metrics_tls(),
+        )
     except OSError as exc:
         where = f"{settings.metrics_host}:{settings.metrics_port}"
-        raise Unavailable(f"DOORWARD_METRICS_PORT: cannot listen on {where}: {exc.strerror}") from None
+        what = f"its certificates: {exc}" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise Unavailable(f"DOORWARD_METRICS_PORT: cannot listen on {where}: {what}") from None
     log.info("starting", version=__version__, metrics=f"http://{settings.metrics_host}:{port}/metrics")
     if not settings.seal_keys:
-        log.warning("DOORWARD_SEAL_KEYS names no key: sweeps will not know the addresses of people already in")
-    process.run(worker.app)
-
-
-def _standards(settings: Settings) -> Standards:
-    return Standards(
-        max_age=round(settings.anonymity_max_age * instants.DAY),
-        min_size=settings.anonymity_min_bytes,
-        canaries=settings.anonymity_canaries,
-    )
-
-
-def _meaning(settings: Settings, trust: TrustSet, *, sandbox: bool) -> Meaning:
-    return Meaning(
-        vocabulary=vocabulary().edition,
-        audience=settings.audience,
-        trust=trust.digest,
-        contest=settings.contest,
-        key_age=not sandbox,
-        limits=settings.limits(),
-    )
+        log.warning(
+            "DOORWARD_SEAL_KEYS names no key: sweeps will not know the addresses of people already in, and whatever "
+            "stands in the sessions' changelog is believed"
+        )
+    try:
+        process.run(worker.app)
+    finally:
+        if worker.tracing is not None:
+            worker.tracing.close()
 
 
 def _trust_event(trust: TrustSet) -> status.TrustEvent:

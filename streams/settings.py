@@ -6,13 +6,17 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from streams.adapters.anonymity import Standards
+from streams.adapters.health import Tls
 from streams.adapters.kafka import Connection
-from streams.core import address
+from streams.adapters.policytable import Meaning
+from streams.core import address, instants
 from streams.core.messages import Language
 from streams.core.policy import LIMITS, Limits
 from streams.wire.cloudevents import MAX_BYTES
@@ -56,6 +60,9 @@ class Settings(BaseSettings):
     geo_max_change: float = Field(
         0.05, ge=0.0, le=1.0, description="Share of live verdicts that a new geo build may change at once."
     )
+    geo_max_age: float = Field(
+        0.0, ge=0.0, description="Days since the newest geo file's build for which `/readyz` is content; 0: for ever."
+    )
     anonymity_max_age: float = Field(
         45.0, gt=0.0, description="Days since its build for which service documents may rely on an anonymity file."
     )
@@ -69,8 +76,9 @@ class Settings(BaseSettings):
     )
     seal_keys: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
-        description="Key files, separated as in PATH, for the addresses of live sessions: the first seals, all open. "
-        "None: they are not kept, and sweeps over `network` rules and new geo builds pass over people already in.",
+        description="Key files, separated as in PATH, that seal addresses of live sessions and stamp their records: "
+        "the first seals and stamps, all open and are known. None: no address is kept, sweeps over `network` rules and "
+        "new geo builds pass over people already in, and forged session records are believed.",
     )
 
     lateness: float = Field(
@@ -89,7 +97,7 @@ class Settings(BaseSettings):
         ge=65_536,
         le=MAX_SIGNED,
         description="Largest signed document, in bytes; `policies` must take records of that size. "
-        "This and the next two are the same for every worker.",
+        "This and the next two are the same for every worker and every command.",
     )
     max_rules: int = Field(LIMITS.rules, ge=1, le=100_000, description="Most rules in a document.")
     max_values: int = Field(LIMITS.values, ge=1, le=1_000_000, description="Most values in a list of a condition.")
@@ -102,6 +110,24 @@ class Settings(BaseSettings):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535, description="0: any free port, logged at the start.")
+    metrics_certificate: Path | None = Field(
+        None, description="PEM file to serve metrics and health by TLS with; the next two belong to it."
+    )
+    metrics_key: Path | None = None
+    metrics_clients: Path | None = Field(
+        None, description="PEM file of the authority that signs clients' certificates."
+    )
+    tracing_endpoint: str | None = Field(
+        None,
+        description="Base URL of a collector of traces (OpenTelemetry, OTLP over HTTP; /v1/traces is added); none: no "
+        "traces. Needs the extra `otel`.",
+    )
+    tracing_ratio: float = Field(
+        0.01, ge=0.0, le=1.0, description="Share of the joins in no trace that begin one; one in a trace is as its own."
+    )
+    tracing_cap: int = Field(
+        100, ge=1, le=10_000, description="Most spans a second of one worker, whoever asks for them."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("geo", "seal_keys", mode="before")
@@ -124,6 +150,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"address {number}: {exc}") from None
         return texts
 
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _base_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            url = urlsplit(value)
+            if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.query or url.fragment:
+                raise ValueError("not a URL like http://127.0.0.1:4318")
+            if "@" in url.netloc:  # `config show` and the log would show them
+                raise ValueError("must name no user or password; OTEL_EXPORTER_OTLP_HEADERS is for those")
+        return value
+
     @field_validator("geo_manifest")
     @classmethod
     def _instead_of_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
@@ -131,9 +168,46 @@ class Settings(BaseSettings):
             raise ValueError("DOORWARD_GEO must be empty with it; the manifest names the files")
         return value
 
+    def standards(self) -> Standards:
+        """What anonymity files are held to (ruling 33)."""
+        return Standards(
+            max_age=round(self.anonymity_max_age * instants.DAY),
+            min_size=self.anonymity_min_bytes,
+            canaries=self.anonymity_canaries,
+        )
+
+    def meaning(self, trust: str, vocabulary: str, *, sandbox: bool) -> Meaning:
+        """What the policy table's rows depend on: a trust set, by its digest, an edition of ISO 3166, and these."""
+        return Meaning(
+            vocabulary=vocabulary,
+            audience=self.audience,
+            trust=trust,
+            contest=self.contest,
+            key_age=not sandbox,
+            limits=self.limits(),
+        )
+
     def limits(self) -> Limits:
         """The greatest sizes of documents."""
         return Limits(self.max_document_bytes, self.max_rules, self.max_values)
+
+    @model_validator(mode="after")
+    def _all_or_nothing(self) -> Self:
+        files = [self.metrics_certificate, self.metrics_key, self.metrics_clients]
+        if any(files) and not all(files):
+            raise ValueError("DOORWARD_METRICS_CERTIFICATE, _KEY and _CLIENTS go together")
+        return self
+
+    def metrics_tls(self) -> Tls | None:
+        """What metrics and health are served with."""
+        if self.metrics_certificate is None or self.metrics_key is None or self.metrics_clients is None:
+            return None
+        return Tls(self.metrics_certificate, self.metrics_key, self.metrics_clients)
+
+    def certificates(self) -> list[Path]:
+        """Files with certificates that end some day."""
+        files = (self.kafka_ca, self.metrics_certificate, self.metrics_clients)
+        return [file for file in files if file is not None]
 
     def connection(self) -> Connection:
         """How to connect to Kafka."""

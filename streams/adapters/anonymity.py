@@ -21,6 +21,8 @@ VOUCHED: Final = "vouched"
 UNASKED: Final = "unasked"
 COUNTING: Final = frozenset((VOUCHED, UNASKED))
 """The verdicts of files that service documents may rely on."""
+REASONS: Final = ("aged", "small", "no-canaries", "canaries")
+"""The verdicts of all others: why they don't count."""
 
 
 class Standards(msgspec.Struct, frozen=True, kw_only=True):

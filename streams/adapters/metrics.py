@@ -1,51 +1,123 @@
-"""Prometheus metrics: every metric is declared here, and updated once a chunk, never once an event.
-
-Labels have few values, fixed by the code; none carries a meeting, an account, a participation or an address.
-"""
+"""Prometheus metrics of a worker, updated once a chunk and never once an event; declared in ``metricmanifest``."""
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from typing import Final
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client import Counter as PromCounter
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-LATENCY_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds."""
-LONG_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
-"""Seconds, for what waits for people and their clients."""
+from streams import __version__
+from streams.adapters.metricmanifest import BY_NAME, MANIFEST, Kind, Metric
+
+__all__ = ["MANIFEST", "Latency", "Metrics", "counter", "gauge"]
+
+_HASH_DIGITS: Final = 12
+"""Hex digits of an index hash that a metric's value can carry: 48 bits; a float has 53."""
+
+
+def gauge(name: str, registry: CollectorRegistry) -> Gauge:
+    """A declared gauge. Raises KeyError for one that is not."""
+    metric = _declared(name, "gauge")
+    return Gauge(name, metric.help, list(metric.labels), registry=registry)
+
+
+def counter(name: str, registry: CollectorRegistry) -> PromCounter:
+    """A declared counter, with all that its labels can say from the start: a rate of what came up just now is unknown.
+
+    Raises:
+        KeyError: there is no such counter.
+    """
+    metric = _declared(name, "counter")
+    made = PromCounter(name, metric.help, list(metric.labels), registry=registry)
+    if metric.labels:
+        for words in product(*metric.labels.values()):
+            made.labels(*words)
+    return made
+
+
+def _declared(name: str, kind: Kind) -> Metric:
+    metric = BY_NAME[name]
+    if metric.kind != kind:
+        raise KeyError(f"{name} is declared as a {metric.kind}")
+    return metric
 
 
 class Latency(Collector):
-    """A histogram that takes a chunk's observations at once (prometheus-client's takes one at a time)."""
+    """A declared histogram that takes a chunk's observations at once (prometheus-client's takes one at a time).
 
-    def __init__(self, name: str, documentation: str, buckets: Sequence[float] = LATENCY_BUCKETS) -> None:
-        self._name, self._documentation = name, documentation
-        self._buckets = buckets
-        self._counts = [0] * (len(buckets) + 1)
-        self._sum = 0.0
+    The client makes no native histograms; its buckets are the manifest's.
+    """
 
-    def observe_all(self, seconds: Iterable[float]) -> None:
-        """Count observations; a clock that went backwards counts as no time at all."""
-        counts, bounds = self._counts, self._buckets
+    def __init__(self, name: str, registry: CollectorRegistry) -> None:
+        self._metric = _declared(name, "histogram")
+        self._buckets: Sequence[float] = self._metric.buckets
+        [self._label, words], *_ = [*self._metric.labels.items(), ("", ("",))]
+        self._counts = {word: [0] * (len(self._buckets) + 1) for word in words}
+        self._sums = dict.fromkeys(words, 0.0)
+        registry.register(self)
+
+    def observe_all(self, seconds: Iterable[float], word: str = "") -> None:
+        """Count observations; a clock that went backwards counts as no time at all.
+
+        Args:
+            seconds: each of them.
+            word: the label's, where there is one.
+        """
+        counts, bounds, total = self._counts[word], self._buckets, 0.0
         for value in seconds:
             value = max(value, 0.0)
             counts[bisect_left(bounds, value)] += 1
-            self._sum += value
+            total += value
+        self._sums[word] += total
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """The histogram as prometheus-client exposes it."""
-        total, buckets = 0, []
-        for bound, count in zip((*map(str, self._buckets), "+Inf"), self._counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        family = HistogramMetricFamily(self._name, self._documentation)
-        family.add_metric([], buckets, self._sum)
+        labels = [self._label] if self._label else []
+        family = HistogramMetricFamily(self._metric.name, self._metric.help, labels=labels)
+        for word, counts in self._counts.items():
+            total, buckets = 0, []
+            for bound, count in zip((*map(str, self._buckets), "+Inf"), counts, strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric([word] if labels else [], buckets, self._sums[word])
         yield family
+
+
+class Tallied(Collector):
+    """Declared counters that somebody else keeps as plain numbers, read when they are asked for.
+
+    Args:
+        name: the counter's.
+        read: gives each number, by the label's word ("" without a label). Called from another thread; it may only read.
+    """
+
+    def __init__(self, name: str, read: Callable[[], dict[str, float]], registry: CollectorRegistry) -> None:
+        self._metric = _declared(name, "counter")
+        self._read = read
+        registry.register(self)
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """The counter as prometheus-client exposes it."""
+        labels = list(self._metric.labels)
+        family = CounterMetricFamily(self._metric.name, self._metric.help, labels=labels)
+        for word, value in self._read().items():
+            family.add_metric([word] if labels else [], value)
+        yield family
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """What it is called, without reading."""
+        yield CounterMetricFamily(self._metric.name, self._metric.help, labels=list(self._metric.labels))
 
 
 class Metrics:
@@ -57,74 +129,60 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        self.ready = Gauge("doorward_ready", "1 while joins are consumed.", registry=registry)
-        self.events = PromCounter("doorward_events", "Events read from joins.", ["type"], registry=registry)
-        self.decisions = PromCounter(
-            "doorward_decisions", "Decisions acknowledged by the brokers.", ["verdict", "mode"], registry=registry
-        )
-        self.dead_letters = PromCounter("doorward_dead_letters", "Dead letters.", ["reason"], registry=registry)
-        self.misrouted = PromCounter(
-            "doorward_misrouted_events", "Events not on the default partitioner's partition.", registry=registry
-        )
-        self.latency = Latency(
-            "doorward_decision_latency_seconds",
-            "From an event record's timestamp to its decision's acknowledgement.",
-        )
-        registry.register(self.latency)
-        self.fuse_blown = Gauge(
-            "doorward_fuse_blown", "1 while the worker holds because too many events failed.", registry=registry
-        )
-        self.policy_offset = Gauge("doorward_policy_offset", "Last offset of policies in force.", registry=registry)
-        self.documents = Gauge("doorward_policy_documents", "Paths with an accepted document.", registry=registry)
-        self.policy_records = PromCounter(
-            "doorward_policy_records", "Policy records judged.", ["result"], registry=registry
-        )
-        self.geo_build_time = Gauge(
-            "doorward_geo_build_timestamp_seconds", "Build time of the newest geo file.", registry=registry
-        )
-        self.geo_errors = PromCounter("doorward_geo_lookup_errors", "Geo look-ups that failed.", registry=registry)
-        self.partitions = Gauge("doorward_partitions", "Partitions of joins owned.", registry=registry)
-        self.lag = Gauge("doorward_lag_records", "Events waiting in owned partitions.", registry=registry)
-        self.sessions = Gauge("doorward_sessions", "Live sessions of owned partitions.", registry=registry)
-        self.ended = Gauge(
-            "doorward_ended_sessions", "Ended participations kept for events that are late.", registry=registry
-        )
-        self.session_faults = PromCounter(
-            "doorward_session_faults",
-            "Events and records that found their session otherwise than expected; each has a defined outcome.",
-            ["kind"],
-            registry=registry,
-        )
-        self.unconfirmed = Gauge(
-            "doorward_unconfirmed_removals", "Removed sessions whose leave has not been seen.", registry=registry
-        )
-        self.reminders = PromCounter("doorward_reminders", "Removals said again.", registry=registry)
-        self.swept = PromCounter("doorward_swept_sessions", "Live sessions decided again.", registry=registry)
-        self.sweep_changes = PromCounter(
-            "doorward_sweep_changes", "Live verdicts changed by a sweep.", ["verdict", "cause"], registry=registry
-        )
-        self.sweeps_due = Gauge("doorward_sweeps_due", "Sweeps due or under way.", registry=registry)
-        self.geo_held = Gauge("doorward_geo_held", "1 while a new geo build is held back.", registry=registry)
-        self.policy_in_force = Latency(
-            "doorward_policy_in_force_seconds", "From a policy record's append to joins being decided by it."
-        )
-        self.policy_swept = Latency(
-            "doorward_policy_swept_seconds",
-            "From a policy record's coming into force to the last changed live verdict's acknowledgement.",
-            LONG_BUCKETS,
-        )
-        self.removal_confirmed = Latency(
-            "doorward_removal_confirmed_seconds", "From a removal to the participation's leave.", LONG_BUCKETS
-        )
-        for latency in (self.policy_in_force, self.policy_swept, self.removal_confirmed):
-            registry.register(latency)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        gauge("doorward_build_info", registry).labels(__version__).set(1)
+        self.ready = gauge("doorward_ready", registry)
+        self.partitions = gauge("doorward_partitions", registry)
+        self.events = counter("doorward_events", registry)
+        self.decisions = counter("doorward_decisions", registry)
+        self.dead_letters = counter("doorward_dead_letters", registry)
+        self.misrouted = counter("doorward_misrouted_events", registry)
+        self.latency = Latency("doorward_decision_latency_seconds", registry)
+        self.stages = Latency("doorward_stage_seconds", registry)
+        self.lag = gauge("doorward_lag_records", registry)
+        self.lag_age = gauge("doorward_lag_seconds", registry)
+        self.policy_offset = gauge("doorward_policy_offset", registry)
+        self.policy_applied = gauge("doorward_policy_applied_offset", registry)
+        self.documents = gauge("doorward_policy_documents", registry)
+        self.index_hash = gauge("doorward_policy_index_hash", registry)
+        self.policy_records = counter("doorward_policy_records", registry)
+        self.policy_in_force = Latency("doorward_policy_in_force_seconds", registry)
+        self.policy_swept = Latency("doorward_policy_swept_seconds", registry)
+        self.document_expiry = gauge("doorward_document_expiry_timestamp_seconds", registry)
+        self.geo_build_time = gauge("doorward_geo_build_timestamp_seconds", registry)
+        self.geo_held = gauge("doorward_geo_held", registry)
+        self.anonymity_discounted = gauge("doorward_anonymity_files_discounted", registry)
+        self.geo_refused = counter("doorward_geo_refused", registry)
+        self.sessions = gauge("doorward_sessions", registry)
+        self.ended = gauge("doorward_ended_sessions", registry)
+        self.session_faults = counter("doorward_session_faults", registry)
+        self.unconfirmed = gauge("doorward_unconfirmed_removals", registry)
+        self.reminders = counter("doorward_reminders", registry)
+        self.removal_confirmed = Latency("doorward_removal_confirmed_seconds", registry)
+        self.swept = counter("doorward_swept_sessions", registry)
+        self.sweep_changes = counter("doorward_sweep_changes", registry)
+        self.sweeps_due = gauge("doorward_sweeps_due", registry)
+        self.sweep_age = gauge("doorward_sweep_age_seconds", registry)
+        self.rebalances = counter("doorward_rebalances", registry)
+        self.recovering = gauge("doorward_recovering", registry)
+        self.recovery = Latency("doorward_recovery_seconds", registry)
+        self.fuse_blown = gauge("doorward_fuse_blown", registry)
+        self.loop_lag = gauge("doorward_loop_lag_seconds", registry)
+        self.certificate_expiry = gauge("doorward_certificate_expiry_timestamp_seconds", registry)
 
-    def count_decisions(self, verdicts: Counter[tuple[str, str]]) -> None:
-        """Add a chunk's decisions, counted by verdict and mode."""
-        for (verdict, mode), count in verdicts.items():
-            self.decisions.labels(verdict, mode).inc(count)
+    def tally(self, name: str, read: Callable[[], dict[str, float]]) -> None:
+        """Expose a counter that somebody else keeps; see ``Tallied``."""
+        Tallied(name, read, self.registry)
 
-    def serve(self, host: str, port: int) -> int:
-        """Serve ``/metrics`` from a thread and return the port. Raises OSError when it cannot be bound."""
-        server, _ = prometheus_client.start_http_server(port, host, registry=self.registry)
-        return int(server.server_port)
+    def count_decisions(self, verdicts: Counter[tuple[str, str, str]]) -> None:
+        """Add a chunk's decisions, counted by verdict, cause and mode."""
+        for words, count in verdicts.items():
+            self.decisions.labels(*words).inc(count)
+
+    def show_index(self, digest: str, documents: int, offset: int) -> None:
+        """Show the index in force: its hash (hex), how many paths it has, and the log's last offset in it."""
+        self.index_hash.set(int(digest[:_HASH_DIGITS] or "0", 16))
+        self.documents.set(documents)
+        self.policy_offset.set(offset)

@@ -1,4 +1,4 @@
-"""The Prometheus metrics of ``doorward report --watch``, declared apart from a worker's: another process has them.
+"""The Prometheus metrics of ``doorward report --watch``, shown by a process of its own.
 
 The label ``policy`` is the path of a service document. Such documents are public and few (charter C5). No label carries
 a meeting, an account or a participation: the alarm says that removals fall on one, not on which.
@@ -7,8 +7,9 @@ a meeting, an account or a participation: the alarm says that removals fall on o
 from collections.abc import Iterable
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
+from streams.adapters.metrics import counter, gauge
 from streams.core.concentration import Finding
 
 
@@ -21,26 +22,12 @@ class WatchMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        self.concentration = Gauge(
-            "doorward_charter_removals_concentration",
-            "Share of a service document's removals of a day that fall on one meeting or account; from 10 removals on.",
-            ["policy", "scope"],
-            registry=registry,
-        )
-        self.alarm = Gauge(
-            "doorward_charter_alarm",
-            "1 while a service document's removals fall on one meeting or account (charter C2).",
-            ["policy", "scope"],
-            registry=registry,
-        )
-        self.decisions = Counter("doorward_charter_decisions", "Decisions looked at.", registry=registry)
-        self.unreadable = Counter(
-            "doorward_charter_unreadable_records", "Records that are no decisions.", registry=registry
-        )
-        self.lag = Gauge("doorward_charter_lag_records", "Decisions waiting to be looked at.", registry=registry)
-        self.checked_at = Gauge(
-            "doorward_charter_checked_timestamp_seconds", "When the last day was last looked at.", registry=registry
-        )
+        self.concentration = gauge("doorward_charter_removals_concentration", registry)
+        self.alarm = gauge("doorward_charter_alarm", registry)
+        self.decisions = counter("doorward_charter_decisions", registry)
+        self.unreadable = counter("doorward_charter_unreadable_records", registry)
+        self.lag = gauge("doorward_charter_lag_records", registry)
+        self.checked_at = gauge("doorward_charter_checked_timestamp_seconds", registry)
         self._shown: set[tuple[str, str]] = set()
 
     def show(self, findings: Iterable[Finding]) -> None:

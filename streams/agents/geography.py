@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from streams.adapters.anonymity import COUNTING
+from streams.adapters.anonymity import COUNTING, REASONS
 from streams.adapters.geo import Geo, GeoUnavailable
 from streams.adapters.geomanifest import GeoRefused, ManifestSource
 from streams.adapters.metrics import Metrics
@@ -67,13 +67,10 @@ class Geography:
         self._metrics = metrics
         self._worker = worker
         self._clock = clock
-        self._errors = 0
         self._announce()
 
     async def look(self) -> None:
-        """Call once a second while joins are decided: new files, files come of age, look-ups that failed."""
-        self._metrics.geo_errors.inc(max(0, self.geo.lookup_errors - self._errors))
-        self._errors = self.geo.lookup_errors
+        """Call once a second while joins are decided: new files, files come of age."""
         if self._manifest is not None and self._manifest.changed():
             await self._take_up(self._manifest)
         if self.geo.review(self._clock()):
@@ -85,6 +82,7 @@ class Geography:
             geo = await asyncio.to_thread(manifest.open)
         except (GeoRefused, GeoUnavailable) as exc:
             log.error("geo files refused; the ones in use stay", reason=str(exc), in_use=self.geo.build)
+            self._metrics.geo_refused.inc()
             self._speaker.notice(status.geo_refused(self._worker, str(exc), self.geo.build, _now()))
             return
         geo.review(self._clock())
@@ -128,8 +126,11 @@ class Geography:
         self._sweeper.relocated()
 
     def _announce(self) -> None:
-        self._metrics.geo_build_time.set(self.geo.time)
         self._speaker.use(geo_event(self.geo, _now()))
+        for reason in REASONS:
+            self._metrics.anonymity_discounted.labels(reason).set(
+                sum(file.verdict == reason for file in self.geo.files)
+            )
         for file in self.geo.files:
             if file.anonymity and file.verdict not in COUNTING:
                 log.warning(

@@ -8,8 +8,8 @@ uncommitted, for somebody to look at (design §7).
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Final, NoReturn, Protocol
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import structlog
 from aiokafka.partitioner import murmur2
@@ -26,9 +26,17 @@ from streams.runtime.tables import Changes
 from streams.wire import cloudevents, deadletter, sessionrecord
 from streams.wire.cloudevents import CONTENT_TYPE_HEADERS, Fault, Header, Malformed
 
+if TYPE_CHECKING:  # it needs the extra `otel`
+    from streams.adapters.tracing import Tracing, Turn
+
 DECISIONS: Final = "decisions"
 REPORTS: Final = "decisions.report"
 DEAD_LETTERS: Final = "joins.dlq"
+MOST_WRITTEN_OVER: Final = 5_000
+"""Keys written over with one chunk, some 50 ms of work: garbage in the changelog must not hold up joins."""
+LONGEST_SUBJECT: Final = 3 * 128 * 12 + 2
+"""Bytes of three ids of 128 characters, percent-encoded. A longer key is nobody's, and a record of it may be too large
+to be written over."""
 _REMEMBERED: Final = 65_536
 
 log = structlog.get_logger(__name__)
@@ -101,6 +109,7 @@ class JoinsAgent:
         partitions: of ``joins``, to notice misrouted events.
         max_event_bytes: the largest event.
         fuse: for our own faults.
+        tracing: follows sampled joins; None: no traces.
     """
 
     def __init__(
@@ -115,6 +124,7 @@ class JoinsAgent:
         partitions: int,
         max_event_bytes: int,
         fuse: Fuse,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._keeper = keeper
         self._sweeper = sweeper
@@ -124,8 +134,10 @@ class JoinsAgent:
         self._metrics = metrics
         self._max_event_bytes = max_event_bytes
         self._fuse = fuse
+        self._tracing = tracing
         self._spoiled: dict[int, set[bytes]] = {}  # keys to be written over
         self._swept: Outbox | None = None  # what the last turn said, for the next chunk
+        self._reached: dict[int, int] = {}  # by partition, the timestamp of the latest event answered
         self._reported: dict[bytes, None] = {}  # misrouted meetings that were reported, oldest first
 
         @lru_cache(maxsize=_REMEMBERED)
@@ -136,13 +148,14 @@ class JoinsAgent:
         self._home = home
 
     def write_over(self, partition: int, subjects: Collection[bytes]) -> None:
-        """What the changelog holds last of these is not what counts; the next chunk says again what does."""
-        if subjects:
-            self._spoiled.setdefault(partition, set()).update(subjects)
+        """What the changelog holds last of these is not what counts; the next chunks say again what does."""
+        ours = {subject for subject in subjects if len(subject) <= LONGEST_SUBJECT}
+        if ours:
+            self._spoiled.setdefault(partition, set()).update(ours)
 
     def forget(self) -> None:
         """The partitions are no longer ours."""
-        self._spoiled, self._swept = {}, None
+        self._spoiled, self._swept, self._reached = {}, None, {}
 
     async def run(self, chunks: Any) -> None:
         """Answer chunks until Faust stops the stream."""
@@ -152,22 +165,34 @@ class JoinsAgent:
 
     async def answer(self, chunk: Chunk) -> None:
         """Answer one chunk; returns when every output is acknowledged. Blocks for ever once the fuse has blown."""
+        started = time.perf_counter()
         outbox, self._swept = self._swept or self._new_outbox(), None
         work = _Work(outbox, self._new_outbox(), self._keeper.instant(self._clock()))
+        turn = None if self._tracing is None else self._tracing.turn(len(chunk))
+        answer = self._answer if turn is None else partial(self._follow, turn)
         if missing := {partition.partition for partition in chunk.parts} - self._keeper.views.keys():
             raise RuntimeError(f"sessions of partitions {sorted(missing)} were never loaded")
         for partition, records in chunk.parts.items():
-            failures = [self._answer(record, partition.partition, work) for record in records]
+            failures = [answer(record, partition.partition, work) for record in records]
             if any(failures):
                 log.error("events failed", failed=len(work.failures), first=work.failures[:3])
             if self._fuse.blown_by(failures):
                 await self._hold(chunk, partition.partition)
         self._sweeper.turn(work.say_swept, work.draft, work.at)
+        decided = time.perf_counter()
         await self._write(chunk, work)
+        written = time.perf_counter()
         chunk.check()  # what the sweep says is for the next chunk, if there is one of ours
         self._swept = work.swept
         self._sweeper.acknowledged(spoke=work.spoke)
-        self._count(chunk, work)
+        if chunk.parts:
+            self._count(chunk, work, deciding=decided - started, writing=written - decided)
+        if turn is not None:
+            turn.acknowledged(deciding=decided - started, writing=written - decided)
+
+    def reached(self, partition: int, now: int) -> int:
+        """The timestamp of the latest event answered in a partition, ms; of one that has had none, since we asked."""
+        return self._reached.setdefault(partition, now)
 
     async def _write(self, chunk: Chunk, work: "_Work") -> None:
         """Send what a chunk came to; on disk only once the brokers have it.
@@ -176,13 +201,10 @@ class JoinsAgent:
         made good by whoever takes them on, while a decision whose session is lost would be forgotten. (A join is read
         again after either.)
 
-        Where a worker that is not the owner any more wrote into our changelog, what it wrote is written over.
+        Where a worker that is not the owner any more, or a forger, wrote into our changelog, that is written over.
         """
-        table, changes, keeper = self._table, Changes(), self._keeper
-        for partition, spoilt in self._spoiled.items():
-            for subject in spoilt:
-                changes.put(partition, subject, keeper.record(partition, subject))
-        self._spoiled = {}
+        table, changes = self._table, Changes()
+        self._put_spoiled(changes)
         for (partition, subject), state in work.draft.items():
             changes.put(partition, subject, None if state is None else sessionrecord.encode(state))
         while True:
@@ -190,13 +212,35 @@ class JoinsAgent:
             spoiled = table.persist(changes, await work.outbox.send(chunk.check))
             if not spoiled:
                 break
-            log.warning("another worker wrote into our changelog; writing it over", spoiled=spoiled)
+            log.warning("somebody else wrote into our changelog; writing it over", spoiled=spoiled)
             foreign = await table.foreign_keys(spoiled)
             chunk.check()  # the views may have gone meanwhile
             changes = Changes()
             for partition, subjects in foreign.items():
-                for subject in subjects:
-                    changes.put(partition, subject, keeper.record(partition, subject))
+                self.write_over(partition, subjects)
+            self._put_spoiled(changes)
+
+    def _put_spoiled(self, changes: Changes) -> None:
+        """Say again what counts of a share of the keys that are to be written over."""
+        room = MOST_WRITTEN_OVER
+        for partition, subjects in list(self._spoiled.items()):
+            while subjects and room:
+                subject = subjects.pop()
+                changes.put(partition, subject, self._keeper.record(partition, subject))
+                room -= 1
+            if not subjects:
+                del self._spoiled[partition]
+
+    def _follow(self, turn: "Turn", record: Record, partition: int, work: "_Work") -> bool:
+        """Answer one record, carrying on the trace it is in."""
+        followed = turn.follow(record)
+        if followed is None:
+            return self._answer(record, partition, work)
+        work.headers, work.said, work.fault = followed.headers, None, None
+        failed = self._answer(record, partition, work)
+        work.headers = CONTENT_TYPE_HEADERS
+        turn.answered(followed, work.said, work.fault)
+        return failed
 
     def _answer(self, record: Record, partition: int, work: "_Work") -> bool:
         """Put what one record gets into the outbox. Returns whether it failed for a reason of our own."""
@@ -223,6 +267,7 @@ class JoinsAgent:
             return
         answer = self._keeper.join(partition, event, record.offset, work.at, work.draft)
         work.say(partition, answer.decision, "enforce")
+        work.said = answer.decision
         if answer.report is not None:
             work.say(partition, answer.report, "report")
         if answer.bad_address is not None:
@@ -230,6 +275,7 @@ class JoinsAgent:
 
     def _bury(self, record: Record, fault: Fault, detail: str, work: "_Work") -> None:
         work.faults[fault] += 1
+        work.fault = fault
         headers = deadletter.headers(
             record.headers,
             fault,
@@ -265,8 +311,16 @@ class JoinsAgent:
             self._metrics.fuse_blown.set(0)
             self._metrics.ready.set(1)
 
-    def _count(self, chunk: Chunk, work: "_Work") -> None:
+    def _count(self, chunk: Chunk, work: "_Work", *, deciding: float, writing: float) -> None:
+        """Count a chunk of events; ``deciding`` and ``writing`` are the seconds that took."""
         metrics, now = self._metrics, time.time_ns() // 1_000_000
+        for partition, records in chunk.parts.items():
+            self._reached[partition.partition] = records[-1].timestamp
+        oldest = min(records[0].timestamp for records in chunk.parts.values())
+        if oldest >= 0:
+            metrics.stages.observe_all([(now - oldest) / 1000 - deciding - writing], "wait")
+        metrics.stages.observe_all([deciding], "decide")
+        metrics.stages.observe_all([writing], "write")
         for type_, count in work.types.items():
             metrics.events.labels(type_).inc(count)
         metrics.count_decisions(work.verdicts)
@@ -285,7 +339,10 @@ class JoinsAgent:
 class _Work:
     """What a chunk comes to: what is to be sent, and counts that go into the metrics once it is acknowledged."""
 
-    __slots__ = ("at", "draft", "failures", "faults", "misrouted", "outbox", "spoke", "swept", "types", "verdicts")
+    __slots__ = (
+        "at", "draft", "failures", "fault", "faults", "headers", "misrouted", "outbox", "said", "spoke", "swept",
+        "types", "verdicts",
+    )  # fmt: skip
 
     def __init__(self, outbox: Outbox, swept: Outbox, at: int) -> None:
         self.outbox = outbox
@@ -294,10 +351,13 @@ class _Work:
         self.at = at
         self.draft: Draft = {}
         self.types: Counter[str] = Counter()
-        self.verdicts: Counter[tuple[str, str]] = Counter()
+        self.verdicts: Counter[tuple[str, str, str]] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
         self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name
+        self.headers = CONTENT_TYPE_HEADERS  # of what is said next
+        self.said: DecisionEvent | None = None  # the latest decision on an event
+        self.fault: Fault | None = None  # of the latest dead letter
 
     def say(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
         """Put an answer into the outbox."""
@@ -310,5 +370,5 @@ class _Work:
 
     def _put(self, outbox: Outbox, partition: int, made: DecisionEvent, mode: Mode) -> None:
         data, topic = made.data, DECISIONS if mode == "enforce" else REPORTS
-        outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, CONTENT_TYPE_HEADERS)
-        self.verdicts[data.verdict, mode] += 1
+        outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, self.headers)
+        self.verdicts[data.verdict, data.cause, mode] += 1

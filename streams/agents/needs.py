@@ -79,7 +79,11 @@ def trust_set(file: Path | None) -> tuple[Path, TrustSet]:
 
 
 def tracing(endpoint: str | None, *, ratio: float, cap: int, worker: str) -> "Tracing | None":
-    """What follows joins; None without a collector. Raises Unavailable: the packages are missing."""
+    """What follows joins; None without a collector.
+
+    Raises:
+        Unavailable: the packages are missing, or one of OpenTelemetry's own variables is nonsense.
+    """
     if endpoint is None:
         return None
     try:
@@ -88,7 +92,10 @@ def tracing(endpoint: str | None, *, ratio: float, cap: int, worker: str) -> "Tr
         if not (exc.name or "").startswith("opentelemetry"):
             raise
         raise Unavailable("DOORWARD_TRACING_ENDPOINT: needs OpenTelemetry; install `doorward[otel]`") from None
-    return Tracing.to(endpoint, ratio=ratio, cap=cap, worker=worker, version=__version__)
+    try:
+        return Tracing.to(endpoint, ratio=ratio, cap=cap, worker=worker, version=__version__)
+    except ValueError as exc:
+        raise Unavailable(str(exc)) from None
 
 
 def room(folder: Path) -> None:

@@ -66,8 +66,7 @@ class Progress:
         self._index, self.offset, self._appended_at = index, offset, appended_at
         self._at = self._clock()
         self._since = time.monotonic() if self._since is None else self._since
-        self._metrics.policy_offset.set(offset)
-        self._metrics.documents.set(len(index))
+        self._metrics.show_index(index.digest, len(index), offset)
         if is_deciding and appended_at is not None:
             self._metrics.policy_in_force.observe_all([self._in_force()])
 
@@ -85,6 +84,7 @@ class Progress:
         event = self._unsaid = self._unsaid or self._event(self.offset)
         await say([(event.subject.encode(), status.encode(event))])
         self._unsaid, self._said = None, (event.data.offset, event.data.digest)
+        self._metrics.policy_applied.set(event.data.offset)
 
     def _in_force(self) -> float:
         """Seconds from the latest record's append until joins were decided by it."""

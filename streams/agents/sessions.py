@@ -71,6 +71,7 @@ class SessionKeeper:
     Attributes:
         views: by partition.
         unconfirmed: removed sessions whose leave has not been seen.
+        located, unlocated: joins and updates whose address has a country, and others, since the process began.
         this_turn: of what is said now; see ``Swept``.
     """
 
@@ -79,6 +80,7 @@ class SessionKeeper:
     ) -> None:
         self.views: dict[int, Sessions] = {}
         self.unconfirmed = 0
+        self.located = self.unlocated = 0
         self._unsaid: list[tuple[int, Session]] = []
         self._since: dict[int, int] = {}  # by partition, the instant of its first event here
         self._latest = self.this_turn = 0
@@ -158,6 +160,10 @@ class SessionKeeper:
         view, data, decider = self.views[partition], event.data, self._decider
         subject = _subject(data.account, data.meeting, data.participation)
         facts, bad_address = decider.look_up(data.address)
+        if facts.country is None:
+            self.unlocated += 1
+        else:
+            self.located += 1
         ended = view.ended.get(subject)
         if ended is not None:  # its session is forgotten, so it is answered by what it says itself
             self._metrics.session_faults.labels("late").inc()

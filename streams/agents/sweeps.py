@@ -401,6 +401,10 @@ class Sweeper:
         """Whether what documents up to an offset of the policy log changed has been said and acknowledged."""
         return self.backlog.swept(offset) and not (self._adrift or self._done or self._told)
 
+    def next_end(self, now: int) -> int | None:
+        """When the next of the documents in force ends, ms since the epoch; None where none does."""
+        return self._timetable.next_end(now, self._decider.index)
+
     def report(self) -> status.Sweep | None:
         """What came of sweeps since this was last asked; None where no session was decided again."""
         tally, self._tally = self._tally, SweepTally()

@@ -25,6 +25,8 @@ from streams.cli import (
     retract,
     run,
     schema,
+    status,
+    top,
     topics,
     verify,
 )
@@ -45,6 +47,8 @@ app.command("load")(demo.load)
 app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
+app.command("top")(top.top)
+app.command("status")(status.status)
 policy.app.command("lint")(lint.lint_documents)
 policy.app.command("explain")(explain.explain_joins)
 policy.app.command("test")(policytest.try_cases)

@@ -20,7 +20,7 @@ import msgspec
 from streams.core.decide import Judgement, judge_by
 from streams.core.events import Cause, Provenance
 from streams.core.facts import Facts
-from streams.core.index import Revision, Slot
+from streams.core.index import Index, Revision, Slot
 from streams.core.policy import Document
 from streams.core.sessions import Session
 from streams.core.trials import Tally
@@ -169,6 +169,7 @@ class Timetable:
     def __init__(self) -> None:
         self._edges: list[tuple[int, str, str]] = []
         self._reaches: dict[tuple[str, str], Reach] = {}
+        self._ends: list[tuple[int, str, int]] = []  # of documents, with path and revision
 
     def add(self, document: Document) -> None:
         """Take in an accepted document's window."""
@@ -180,6 +181,8 @@ class Timetable:
         for edge in (document.not_before, document.not_after):
             if edge is not None:
                 insort(self._edges, (edge, *name))
+        if document.not_after is not None:
+            insort(self._ends, (document.not_after, document.path, document.revision))
 
     def between(self, then: int, now: int) -> list[Reach]:
         """What has to be swept after the clock went from one instant to another (ms), forwards or back.
@@ -189,6 +192,17 @@ class Timetable:
         low, high = min(then, now), max(then, now)
         first, last = (bisect_left(self._edges, (after + 1, "", "")) for after in (low, high))
         return list(dict.fromkeys(self._reaches[account, meeting] for _, account, meeting in self._edges[first:last]))
+
+    def next_end(self, now: int, index: Index) -> int | None:
+        """When the next of an index's documents ends after an instant (both ms), superseded ones left out."""
+        ends = self._ends = self._ends[bisect_left(self._ends, (now + 1, "", 0)) :]
+        for n, (at, path, number) in enumerate(ends):
+            slot = index.get(path)
+            if slot is not None and slot.revisions[0].document.revision == number:
+                del ends[:n]
+                return at
+        ends.clear()
+        return None
 
 
 # -- what is due -------------------------------------------------------------------------------------------------

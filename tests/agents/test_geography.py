@@ -28,10 +28,10 @@ EXPORT: Revision = revision(service(rules=[rule("remove", {"country": ["FR"]})])
 class Place:
     """A worker with geo files, and what it says on the status log."""
 
-    def __init__(self, folder: Path, *specs: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *specs: dict[str, Any], standards: Standards = STANDARDS) -> None:
         self.rig = Rig(EXPORT)
         paths = [write_geo(folder / f"{number}.mmdb", spec) for number, spec in enumerate(specs)]
-        geo = Geo.open(paths, vocabulary(), STANDARDS)
+        geo = Geo.open(paths, vocabulary(), standards)
         geo.review(NOON)
         decider = self.rig.decider
         decider.locate = geo.facts
@@ -57,6 +57,11 @@ class Place:
     async def say(self, records: Any) -> None:
         self.said += [status.decode(value) for _, value in records]
 
+    def discounted(self) -> dict[str, float]:
+        """The anonymity files that do not count, by why."""
+        [family] = self.rig.metrics.anonymity_discounted.collect()
+        return {sample.labels["reason"]: sample.value for sample in family.samples}
+
     def look(self, after: int = 0) -> list[status.StatusEvent]:
         """Let time pass (ms), then look; returns what is said of it."""
         self.rig.now += after
@@ -66,6 +71,20 @@ class Place:
         return self.said
 
 
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (Standards(max_age=45 * DAY, min_size=1 << 20, canaries=(CANARY,)), "small"),
+        (Standards(max_age=45 * DAY, min_size=0), "no-canaries"),
+        (Standards(max_age=45 * DAY, min_size=0, canaries=(HERE,)), "canaries"),
+    ],
+)
+def test_an_anonymity_file_that_does_not_count_is_counted_by_why(tmp_path: Path, asked: Standards, reason: str) -> None:
+    place = Place(tmp_path, *files(built=NOON), standards=asked)
+    assert place.discounted() == {**dict.fromkeys(("aged", "small", "no-canaries", "canaries"), 0), reason: 1}
+    place.table.close()
+
+
 def files(*, built: int, line: str = BLOCK) -> tuple[dict[str, Any], ...]:
     vpns = {"layout": "anonymous", "networks": {f"{CANARY}/32": ["vpn"]}, "build": built // 1000}
     return vpns, {"layout": "country", "networks": {line: "FR"}}
@@ -73,6 +92,7 @@ def files(*, built: int, line: str = BLOCK) -> tuple[dict[str, Any], ...]:
 
 def test_anonymity_data_that_come_of_age_let_everybody_back_in(tmp_path: Path) -> None:
     place = Place(tmp_path, *files(built=NOON - 44 * DAY))
+    assert place.discounted() == {"aged": 0, "small": 0, "no-canaries": 0, "canaries": 0}
     [event_] = place.look()
     assert isinstance(event_, status.GeoEvent)
     assert [file.anonymity for file in event_.data.files] == ["vouched", None]
@@ -85,6 +105,7 @@ def test_anonymity_data_that_come_of_age_let_everybody_back_in(tmp_path: Path) -
     assert (again["data"]["verdict"], again["data"]["cause"]) == ("alert", "geo")
     assert again["data"]["geo_build"] == aged.data.build
     assert "!aged" in aged.data.build
+    assert place.discounted()["aged"] == 1
     place.table.close()
 
 

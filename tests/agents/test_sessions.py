@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.adapters.metrics import Metrics
 from streams.adapters.seal import Sealer
+from streams.agents import joins
 from streams.agents.decider import Decider
 from streams.agents.joins import Fuse, JoinsAgent
 from streams.agents.sessions import STEP_BACK, SessionKeeper
@@ -19,6 +20,7 @@ from streams.agents.sweeps import Sweeper
 from streams.core import address
 from streams.core.facts import Facts, settle
 from streams.core.index import Revision
+from streams.core.policy import path_of
 from streams.core.sessions import Ended, Session
 from streams.runtime.produce import RecordTooLargeError
 from streams.wire import sessionrecord
@@ -297,6 +299,30 @@ def test_what_a_stale_worker_wrote_is_written_over() -> None:
     written = len(rig.table.written)
     rig.take()
     assert len(rig.table.written) == written, "once is enough"
+
+
+def test_of_much_that_was_spoilt_a_share_is_written_over_with_each_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joins, "MOST_WRITTEN_OVER", 3)
+    rig = Rig()
+    rig.take(event())
+    stale = {b"acme/m-1/p-1", *(b"acme/m-1/q-%d" % n for n in range(6))}
+    rig.agent.write_over(0, stale)
+    shares = []
+    for _ in range(4):
+        begin = len(rig.table.written)
+        rig.take()
+        shares.append({subject for rows in rig.table.written[begin:] for subject in rows})
+    assert [len(share) for share in shares] == [3, 3, 1, 0]
+    assert set().union(*shares) == stale
+
+
+def test_what_can_be_nobodys_is_not_written_over() -> None:
+    """Whoever writes garbage might have it a little shorter than a record may be, and what we say longer."""
+    rig = Rig()
+    longest = path_of(*3 * ["\N{GRINNING FACE}" * 128]).encode()
+    rig.agent.write_over(0, [b"x" * 1_000_000, longest])
+    rig.take()
+    assert [set(rows) for rows in rig.table.written] == [{longest}]
 
 
 def test_what_a_stale_worker_writes_in_between_is_written_over_at_once() -> None:

@@ -458,6 +458,20 @@ def test_a_retraction_has_no_edges() -> None:
     assert timetable.between(hour(-9), hour(9)) == []
 
 
+def test_the_next_end_is_that_of_a_document_in_force() -> None:
+    timetable, index = Timetable(), Index()
+    first = accepted(account(name="a"), 1, not_after=2)
+    superseded = accepted(account(name="b"), 2, not_after=1)
+    latest = accepted(account(name="b", revision=2), 3, not_after=3)
+    for each in (first, superseded, latest):
+        timetable.add(each.document)
+        index.put(each)
+    assert [timetable.next_end(hour(n), index) for n in (0, 1, 2, 3)] == [hour(2), hour(2), hour(3), None]
+    timetable.add(superseded.document)
+    timetable.add(accepted(account(name="c"), 4, not_after=9).document)
+    assert timetable.next_end(hour(0), index) is None, "none that the index has"
+
+
 # -- what is due -------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -14,9 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
-from streams.adapters.metrics import Metrics
 from streams.adapters.seal import Sealer
 from streams.settings import Settings
 
@@ -161,20 +158,13 @@ def test_the_build_tool_of_the_image_is_the_locked_one() -> None:
     assert f'"hatchling=={tool[1]}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_dashboard_shows_metrics_that_exist() -> None:
-    registry = CollectorRegistry()
-    Metrics(registry)
-    there = set()
-    for family in registry.collect():
-        there |= {family.name, f"{family.name}_total", f"{family.name}_bucket"}
-    dashboard = json.loads((GRAFANA / "dashboards" / "doorward.json").read_text())
-    shown = {
-        name
-        for panel in dashboard["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"doorward_\w+", target["expr"])
-    }
-    assert len(shown) >= 6
-    assert shown <= there
-    source = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())["datasources"][0]
-    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+def test_prometheus_and_grafana_have_the_mixin() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    mounts = dict(volume.split(":")[:2] for name in ("prometheus", "grafana") for volume in services[name]["volumes"])
+    named = yaml.safe_load((ROOT / "deploy/compose/prometheus.yml").read_text())["rule_files"]
+    rules = [host for host, inside in mounts.items() if inside.removeprefix("/etc/prometheus/") in named]
+    assert len(rules) == len(named) == 2
+    assert all((ROOT / host).is_file() for host in rules)
+    [dashboards] = [ROOT / host for host, inside in mounts.items() if inside == "/etc/grafana/dashboards"]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (dashboards / Path(home).name).is_file()

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from streams.adapters.metricmanifest import MANIFEST
 from streams.adapters.policylog import Offer
 from streams.dev.sandbox import Sandbox, rejections
 from streams.wire import jws
+from tests.collector import Collector, collecting
 from tests.integration.backend import Backend, join
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "events"
@@ -39,8 +42,15 @@ def push(sandbox: Sandbox, *offers: Offer) -> None:
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(workers=2, accounts=["acme", "clinic", "trial"]) as started:
+def collector() -> Iterator[Collector]:
+    with collecting() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def sandbox(collector: Collector) -> Iterator[Sandbox]:
+    tracing = {"DOORWARD_TRACING_ENDPOINT": collector.endpoint, "DOORWARD_TRACING_RATIO": "0"}
+    with Sandbox(workers=2, accounts=["acme", "clinic", "trial"], environment=tracing) as started:
         push(started, started.authority.offer(LICENSING))
         yield started
 
@@ -219,12 +229,12 @@ def test_a_killed_worker_comes_back_warm_and_agrees(sandbox: Sandbox, backend: B
     before, killed = worker.restarts, worker.pid
     os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while not (worker.restarts > before and all(each.is_ready() for each in sandbox.workers)):
+    while not (worker.restarts > before and sandbox.is_ready()):
         assert time.monotonic() < deadline, worker.last_line()
         time.sleep(0.2)
     assert worker.pid != killed
     text = urllib.request.urlopen(worker.metrics, timeout=5).read().decode()
-    assert 'doorward_policy_records_total{result="accepted"}' not in text, "it verified documents again"
+    assert 'doorward_policy_records_total{result="accepted"} 0.0' in text, "it verified no document again"
     digests = {
         e["data"]["worker"]: e["data"]["digest"]
         for e in backend.statuses(lambda events: True)
@@ -237,16 +247,23 @@ def test_a_killed_worker_comes_back_warm_and_agrees(sandbox: Sandbox, backend: B
     assert {made["data"]["verdict"] for made in backend.decisions(*ids).values()} == {"remove"}
 
 
-def test_addresses_stay_out_of_everything_but_joins_and_dead_letters(sandbox: Sandbox, backend: Backend) -> None:
+def test_addresses_stay_out_of_everything_but_joins_and_dead_letters(
+    sandbox: Sandbox, backend: Backend, collector: Collector
+) -> None:
     canaries = ["5.39.77.201", "2a01:e0a:77::201", "010.77.77.201", "77.77.77.300"]
     ids = [f"canary-{i}" for i in range(len(canaries))]
-    backend.send_events(*(join("m-9", address, id=id_) for address, id_ in zip(canaries, ids, strict=True)))
-    backend.send([(b"m-9", f'{{"address": "{address}", '.encode(), []) for address in canaries])
+    trace = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    traced = {address: [trace, ("tracestate", f"edge={address}".encode())] for address in canaries}
+    events = {address: join("m-9", address, id=id_) for address, id_ in zip(canaries, ids, strict=True)}
+    backend.send([(b"m-9", json.dumps(events[address]).encode(), traced[address]) for address in canaries])
+    backend.send([(b"m-9", f'{{"address": "{address}", '.encode(), traced[address]) for address in canaries])
     backend.decisions(*ids)
+    collector.wait_for(lambda: len(collector.spans()) >= 2 * len(canaries))
     sinks = {
         topic: b"".join((r.key or b"") + (r.value or b"") + repr(r.headers).encode() for r in backend.read(topic))
         for topic in ("decisions", "decisions.report", "policies", "policies.status", "joins", "joins.dlq")
     }
+    sinks["traces"] = b"".join(collector.posts)
     for worker in sandbox.workers:
         sinks[worker.metrics] = urllib.request.urlopen(worker.metrics, timeout=5).read()
         sinks[str(worker.log)] = worker.log.read_bytes()
@@ -287,6 +304,27 @@ def test_a_misrouted_join_is_decided_and_counted(sandbox: Sandbox, backend: Back
             float(line.split()[1]) for line in text.splitlines() if line.startswith("doorward_misrouted_events_total")
         )
     assert counted >= 1
+
+
+def test_metrics_say_what_their_manifest_says_in_its_words_alone(sandbox: Sandbox) -> None:
+    declared = {metric.name: metric for metric in MANIFEST if metric.process == "worker"}
+    for worker in sandbox.workers:
+        text = urllib.request.urlopen(worker.metrics, timeout=5).read().decode()
+        families = {f.name: f for f in text_string_to_metric_families(text) if f.name.startswith("doorward_")}
+        served = {name: family for name, family in families.items() if not name.endswith("_created")}  # the client's
+        assert {name: family.type for name, family in served.items()} == {n: m.kind for n, m in declared.items()}
+        for name, family in served.items():
+            for sample in family.samples:
+                said = {label: word for label, word in sample.labels.items() if label not in ("le", "version")}
+                assert said.keys() <= declared[name].labels.keys()
+                assert all(word in declared[name].labels[label] for label, word in said.items()), sample
+
+
+def test_health_pages_of_a_worker_at_work(sandbox: Sandbox) -> None:
+    for worker in sandbox.workers:
+        for page in ("livez", "readyz"):
+            with urllib.request.urlopen(worker.metrics.replace("metrics", page), timeout=5) as answer:
+                assert (answer.status, answer.read()) == (200, b"ok\n")
 
 
 def _home(meeting: str) -> int:
