@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from streams.core import policy
 from streams.core.facts import ANY_CONNECTION, CONNECTIONS, CONTINENTS, Facts, Vocabulary, settle
 from streams.core.policy import ROLES, STAGES, Document
 from streams.core.reach import CONNECTION_STATES, Person, Reach, Spent, bottom
+from tests import samples
 
 WORLD = {"FR": "EU", "DE": "EU", "US": "NA", "CA": "NA"}
 SUBDIVISIONS = ("FR-75", "FR-13", "US-CA", "US-NV")
@@ -133,6 +134,7 @@ def test_the_same_for_one_role(made: list[dict[str, Any]], role: str) -> None:
 
 
 @settings(deadline=None, max_examples=100)
+@example([samples.rule("remove", {"role": ["guest"]}, "a"), samples.rule("alert", {"role": ["guest", "host"]}, "b")])
 @given(rules())
 def test_dead_values_are_those_that_would_be_dead_rules(made: list[dict[str, Any]]) -> None:
     document = parse(made)
