@@ -46,7 +46,7 @@ bench: env  ## Every benchmark, one after the other (half an hour; a quiet machi
 fuzz: env  ## Hostile inputs for all that reads bytes from elsewhere; INPUTS=N (a million, some ten minutes), FUZZ="--from N".
 	@$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(FUZZ)
 
-chaos: env  ## Faults on real brokers, long form, some ten minutes; writes the table in tests/chaos/README.md.
+chaos: env  ## Faults on real brokers, long form, some forty minutes; writes the table in tests/chaos/README.md.
 	@CHAOS=long $(BIN)/python -m pytest -q -s tests/chaos
 
 sim: env  ## Workers against simulated brokers, seed by seed; SEEDS=N (10,000), SIM="--from SEED" plays one again.
