@@ -24,7 +24,7 @@ import msgspec
 
 from streams.core import address, instants
 from streams.core.decide import judge_by
-from streams.core.events import JoinData, JoinEvent, LeaveEvent
+from streams.core.events import DecisionData, JoinData, JoinEvent, LeaveEvent
 from streams.core.evidence import Bounds, Input, Said, World, located
 from streams.core.facts import Facts
 from streams.core.index import Slot
@@ -285,6 +285,8 @@ class Ledger:
             now = verdicts[0]
             if any(said.verdict in _verdicts(states, data, unread) for unread in prover.unread(facts, newest)):
                 gone = "a last word: it is right without the address, which may not have opened"
+        if said.order[3] > self._span.end and self._stands_then(said, data):
+            gone = "a last word: a clock that ran ahead said it, and it stands until that instant"
         if gone:
             self.doubt(gone)
             return
@@ -292,6 +294,13 @@ class Ledger:
             f"the last word is {said.verdict}; it has been {now} since {instants.render(self._span.settled)} or before"
         )
         self._found("I1", what, last.offset, subject, last)
+
+    def _stands_then(self, said: DecisionData, data: JoinData) -> bool:
+        """Whether what is in force says the same at a decision's own instant, which is still to come."""
+        documents, atlas = self._world.documents, self._world.atlas(said.geo_build)
+        slots = documents.reaching(data.account, data.meeting, documents.offset_at(self._span.end))
+        then = [(slots, said.order[3])]
+        return atlas is not None and said.verdict in _verdicts(then, data, located(atlas, data.address))
 
     def _states(self, data: JoinData) -> Iterator[tuple[Sequence[Slot], int]]:
         """The documents as they were at ``settled``, and after each change up to ``end``."""

@@ -324,6 +324,32 @@ def test_a_window_that_opened_long_ago_counts_and_one_that_opened_just_now_need_
     assert worker.ledger(worker.span(settled=NOON + 69 * SECOND)).violations == {}
 
 
+def ahead(worker: Worker) -> None:
+    """A clock that is an hour ahead has everybody removed by a window that opens in half an hour."""
+    worker.publish(account(default="remove", not_before=later(1800)))
+    worker.join("victim", address="8.8.8.8", role="host")
+    worker.tick(3600)
+    worker.sweep()
+    assert last_enforced(worker).decision.data.cause == "clock"
+    worker.tick(-3540)
+
+
+def test_what_a_clock_ahead_said_stands_until_then() -> None:
+    worker = Worker()
+    ahead(worker)
+    assert worker.ledger().violations == {}
+    stands = "a last word: a clock that ran ahead said it, and it stands until that instant"
+    assert worker.ledger().unprovable == {stands: 1}
+    assert worker.ledger(worker.span(end=NOON + 7200 * SECOND)).unprovable == {}, "it is what the window says"
+
+
+def test_a_document_since_does_not_wait_for_a_clock_ahead() -> None:
+    worker = Worker()
+    ahead(worker)
+    worker.publish(account(default="alert", revision=2))
+    assert worker.ledger().violations == {"I1": 1}
+
+
 def test_who_left_is_owed_nothing_more() -> None:
     worker = Worker()
     unswept(worker, default="remove")
