@@ -23,9 +23,9 @@ $(VENV)/.made: requirements-dev.lock pyproject.toml
 demo: env  ## See the main job work, on a real Kafka, and checked. DEMO="--json" for machines.
 	@$(BIN)/doorward demo $(DEMO)
 
-test: env  ## Everything: lint, types, all tests, two files at a time. Prints pytest's summary last.
+test: env  ## Everything: lint, types, all tests, three files at a time (they mostly wait). Prints pytest's summary last.
 	@$(MAKE) --no-print-directory -j 2 lint cover
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/core --ignore=tests/charter
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/core --ignore=tests/charter
 
 lint: env  ## ruff, mypy.
 	@$(BIN)/ruff check .
