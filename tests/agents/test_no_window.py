@@ -40,7 +40,7 @@ from streams.core.sweep import Reach
 from streams.runtime.produce import Acks
 from streams.runtime.tables import Changes
 from streams.wire import cloudevents
-from tests import samples
+from tests import samples, stories
 from tests.agents.rig import HOUR, KEY, MemoryTable
 from tests.agents.test_joins import Chunk, Partition, record
 from tests.samples import DAY, NOON, PROVENANCE, VOCABULARY, rule
@@ -95,19 +95,7 @@ class Script:
         for number in range(8):
             account, meeting = random.choice(PLACES)
             whose = {"meeting": meeting, "account": account, "participation": f"p-{number}"}
-            counted, events = random.random() < 0.5, []
-            for n in range(random.randint(1, 4)):
-                data = whose | {"address": random.choice(ADDRESSES), "role": random.choice(["host", "guest"])}
-                event = {"specversion": "1.0", "source": "/edge", "id": f"{number}-{n}"}
-                event |= {"type": f"doorward.{'update' if n else 'join'}.v1"}
-                stamp = {"time": instants.render(NOON + n * 1000)}
-                events.append(event | ({"data": data | {"sequence": n}} if counted else {"data": data} | stamp))
-            if random.random() < 0.4:
-                leave = {"specversion": "1.0", "source": "/edge", "id": f"{number}-x", "type": "doorward.leave.v1"}
-                events.append(leave | {"data": whose})
-            if random.random() < 0.4:
-                random.shuffle(events)
-            events += random.sample(events, random.choice([0, 0, 1]))
+            events = stories.events(random, number, whose, ADDRESSES, most=4, chance=0.4)
             found += zip(sorted(random.random() for _ in events), events, strict=True)
         return [event for _, event in sorted(found, key=lambda item: item[0])]
 

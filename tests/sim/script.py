@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from aiokafka.partitioner import murmur2
 
-from streams.core import instants
-from tests import samples
-from tests.samples import NOON, rule
+from tests import samples, stories
+from tests.samples import rule
 
 PARTITIONS = range(2)
 MEETINGS = ["m-1", "m-2", "m-3", "m-4"]
@@ -74,19 +73,7 @@ class Script:
         for number in range(random.randint(3, 9)):
             meeting = random.choice(MEETINGS)
             whose = {"meeting": meeting, "account": "acme", "participation": f"p-{number}"}
-            counted, events = random.random() < 0.5, []
-            for n in range(random.randint(1, 3)):
-                data = whose | {"address": random.choice(ADDRESSES), "role": random.choice(["host", "guest"])}
-                event = {"specversion": "1.0", "source": "/edge", "id": f"{number}-{n}"}
-                event |= {"type": f"doorward.{'update' if n else 'join'}.v1"}
-                stamp = {"time": instants.render(NOON + n * 1000)}
-                events.append(event | ({"data": data | {"sequence": n}} if counted else {"data": data} | stamp))
-            if random.random() < 0.3:
-                leave = {"specversion": "1.0", "source": "/edge", "id": f"{number}-x", "type": "doorward.leave.v1"}
-                events.append(leave | {"data": whose})
-            if random.random() < 0.3:
-                random.shuffle(events)
-            events += random.sample(events, random.choice([0, 0, 1]))
+            events = stories.events(random, number, whose, ADDRESSES, most=3, chance=0.3)
             at = sorted(random.uniform(0, SPAN) for _ in events)
             key = meeting.encode()
             found += [Event(t, _home(key), key, json.dumps(e).encode()) for t, e in zip(at, events, strict=True)]
