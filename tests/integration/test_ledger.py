@@ -264,5 +264,5 @@ def test_a_failed_agent_ends_the_process_and_its_chunk_is_not_committed(outcomes
 def test_a_broker_gone_for_long_loses_nothing_and_a_stop_does_not_wait_for_it(outcomes: Outcomes) -> None:
     report, (code, took) = outcome(outcomes, "stranded")
     report.check()
-    assert code == 70
+    assert code in (0, 70), "in order where nothing was in hand any more, else by the stop's limit"
     assert took < 22
