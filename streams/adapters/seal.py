@@ -54,6 +54,7 @@ KEY_BYTES: Final = 64
 _ID_BYTES: Final = 4
 _SIV_BYTES: Final = 16
 _WIDEST: Final = 16  # an IPv6 address
+_PADDING: Final = bytes(_WIDEST - 4)
 SEALED_BYTES: Final = _ID_BYTES + _SIV_BYTES + 1 + _WIDEST
 """The length of every sealed address."""
 
@@ -130,9 +131,13 @@ class Sealer:
         Raises:
             ValueError: the address has another length.
         """
-        if len(address) not in (4, _WIDEST):
+        if len(address) == 4:
+            plain = b"\4" + address + _PADDING
+        elif len(address) == _WIDEST:
+            plain = b"\x10" + address
+        else:
             raise ValueError(f"a packed address has 4 or 16 bytes, not {len(address)}")
-        return self._id + self._first.encrypt(bytes((len(address),)) + address.ljust(_WIDEST, b"\0"), [context])
+        return self._id + self._first.encrypt(plain, [context])
 
     def unseal(self, sealed: bytes, context: bytes) -> bytes:
         """Open a sealed address.

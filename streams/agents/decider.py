@@ -76,12 +76,18 @@ class Decider:
         offset: int,
         at: int,
         of: Participant | None = None,
+        subject: str | None = None,
     ) -> Answer:
-        """Decide one join on facts that are known; see ``streams.core.decide.decision`` for ``offset`` and ``of``."""
+        """Decide one join on facts that are known; see ``streams.core.decide.decision`` for the others."""
         whose: Participant = event.data if of is None else of
+        provenance = self.provenance
         enforced, reported = judge(self.index, whose, facts, at, rosters=self.rosters)
-        made = decision(event, facts, enforced, self.provenance, mode="enforce", offset=offset, at=at, of=of)
+        made = decision(
+            event, facts, enforced, provenance, mode="enforce", offset=offset, at=at, of=of, subject=subject
+        )
         if reported is None:
             return Answer(made, None, bad_address, enforced.verdict, 0)
-        report = decision(event, facts, reported, self.provenance, mode="report", offset=offset, at=at, of=of)
+        report = decision(
+            event, facts, reported, provenance, mode="report", offset=offset, at=at, of=of, subject=subject
+        )
         return Answer(made, report, bad_address, enforced.verdict, reported.verdict)

@@ -122,6 +122,7 @@ class SessionKeeper:
                 if isinstance(state, Ended):
                     view.ended[subject] = state
                 else:
+                    state.facts = view.place(state.facts)
                     view.add(state)
                     self._said(state, partition, before=0)
             except (sessionrecord.BadRecord, AccountMismatch) as exc:
@@ -158,7 +159,8 @@ class SessionKeeper:
             Malformed: ``account_mismatch`` (ruling 35).
         """
         view, data, decider = self.views[partition], event.data, self._decider
-        subject = _subject(data.account, data.meeting, data.participation)
+        path = path_of(data.account, data.meeting, data.participation)
+        subject = path.encode()
         facts, bad_address = decider.look_up(data.address)
         if facts.country is None:
             self.unlocated += 1
@@ -167,7 +169,7 @@ class SessionKeeper:
         ended = view.ended.get(subject)
         if ended is not None:  # its session is forgotten, so it is answered by what it says itself
             self._metrics.session_faults.labels("late").inc()
-            return decider.decide(event, facts, bad_address, ended.offset, at)
+            return decider.decide(event, facts, bad_address, ended.offset, at, subject=path)
         try:
             known = view.find(data.account, data.meeting, data.participation)
         except AccountMismatch as exc:
@@ -176,8 +178,8 @@ class SessionKeeper:
         build = decider.provenance.geo_build
         if known is None:
             event.source = intern(event.source)
-            session = begin(event, facts, sealed, offset, build)
-            answer = decider.decide(event, facts, bad_address, offset, at)
+            session = begin(event, view.place(facts), sealed, offset, build)
+            answer = decider.decide(event, facts, bad_address, offset, at, subject=path)
         else:
             session = msgspec.structs.replace(known)
             is_new = renew(session, event, view.place(facts), sealed, offset, build)
@@ -187,16 +189,18 @@ class SessionKeeper:
                 self._metrics.session_faults.labels("late").inc()
                 facts = self.facts(session, decider, reads_addresses=True)
                 session.facts, session.geo_build = view.place(facts), build
-            answer = decider.decide(event, facts, bad_address, session.offset, at, of=session)
-        if answer.report is None:
+            answer = decider.decide(event, facts, bad_address, session.offset, at, of=session, subject=path)
+        if answer.report is None and (session.reported or at - self._since.setdefault(partition, at) <= REREAD):
             answer = self._take_back(partition, session, answer, event, facts, at)
-        session.cause, session.seen_at = event.cause, at
-        session.swept = None if answer.report is not None else _trial_left(session)
+        session.cause, session.seen_at = answer.decision.data.cause, at
+        if session.swept is not None:
+            session.swept = None if answer.report is not None else _trial_left(session)
         before = session.verdict
         session.verdict, session.reported = answer.verdict, answer.reported
         self.note(session, at)
         view.add(session)
-        self._said(session, partition, before)
+        if session.verdict == REMOVE or before == REMOVE:
+            self._said(session, partition, before)
         draft[partition, subject] = session
         return answer
 
@@ -210,10 +214,8 @@ class SessionKeeper:
         """
         decider = self._decider
         if not session.reported:
-            if at - self._since.setdefault(partition, at) > REREAD:
-                return answer
             slots = decider.index.reaching(session.account, session.meeting)
-            revisions = (revision for slot in slots for revision in slot.revisions)
+            revisions = [revision for slot in slots if slot.reports for revision in slot.revisions]
             if not any(r.document.mode == "report" and not is_roster(r) for r in revisions):
                 return answer
         report = decision(
@@ -251,7 +253,8 @@ class SessionKeeper:
         """What a decision said now was made with; the rest of its ``order``."""
         provenance = self._decider.provenance
         session.policy_offset, session.decided_at = provenance.policy_offset, at
-        session.geo_time = max(session.geo_time, provenance.geo_time)
+        if session.geo_time < provenance.geo_time:
+            session.geo_time = provenance.geo_time
         if session.verdict != REMOVE:
             session.removed_at = 0
         elif not session.removed_at:

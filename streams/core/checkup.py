@@ -4,8 +4,8 @@ What may live here: the rules, and a line of words for each. Most are a rule of 
 waiting time, since somebody who asks wants to know of now; the runbook is that alert's. Where a rule holds for several
 workers in the same words, it is one finding.
 
-Two of them also hold for an instant while a document comes into force, as workers take it in one after the other:
-``FLEETING``. They mean something when they still hold after a while.
+Some also hold for an instant while a document comes into force, as workers take it in one after the other, or while
+partitions change hands: ``FLEETING``. They mean something when they still hold after a while.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ Kind: TypeAlias = Literal[
     "not_ready",
     "recovering",
     "fuse_blown",
+    "partitions_unowned",
     "lag",
     "index_differs",
     "policy_behind",
@@ -35,10 +36,11 @@ Kind: TypeAlias = Literal[
 
 RUNBOOKS: Final[Mapping[Kind, str]] = {
     "no_answer": "DoorwardWorkerDown",
-    "not_live": "DoorwardNoDecisions",
+    "not_live": "DoorwardWorkerHung",
     "not_ready": "DoorwardTooFewReady",
     "recovering": "DoorwardRecoveryStuck",
     "fuse_blown": "DoorwardFuseBlown",
+    "partitions_unowned": "DoorwardPartitionsUnowned",
     "lag": "DoorwardLagOld",
     "index_differs": "DoorwardIndexHashDiffers",
     "policy_behind": "DoorwardPolicyBehind",
@@ -50,7 +52,7 @@ RUNBOOKS: Final[Mapping[Kind, str]] = {
     "certificate_ends": "DoorwardCertificateExpiring",
 }
 """The alert whose runbook says what to do: ``deploy/runbooks/NAME.md``."""
-FLEETING: Final[frozenset[Kind]] = frozenset({"index_differs", "policy_behind"})
+FLEETING: Final[frozenset[Kind]] = frozenset({"index_differs", "policy_behind", "partitions_unowned"})
 
 SWEEP_SECONDS: Final = 60.0
 """For how long a sweep may be due or under way."""
@@ -115,6 +117,10 @@ def findings(looks: Sequence[Look], now: float, limits: Limits, newest: int) -> 
         if not agrees:
             says = f"index hashes differ at offset {states[name].policy_offset} of the policy log"
             found.setdefault(("index_differs", says), []).append(name)
+    owned = sum(each.partitions for each in states.values())
+    there = max((each.joins_partitions for each in states.values()), default=0)
+    if owned < there:
+        found["partitions_unowned", f"those asked own {owned} of the {there} partitions of joins"] = []
     unconfirmed = sum(each.unconfirmed_removals for each in states.values())
     if unconfirmed > limits.unconfirmed:
         found["removals_unconfirmed", f"{unconfirmed:,} participations were removed and have not left"] = []

@@ -65,6 +65,7 @@ class State(msgspec.Struct, frozen=True):
     fuse_blown: bool
     geo_held: bool
     partitions: int
+    joins_partitions: int
     lag_records: int
     lag_seconds: float
     policy_offset: int
@@ -143,6 +144,7 @@ def state(page: Page) -> State:
         fuse_blown=page.gauge("doorward_fuse_blown") == 1,
         geo_held=page.gauge("doorward_geo_held") == 1,
         partitions=whole("partitions"),
+        joins_partitions=whole("joins_partitions"),
         lag_records=whole("lag_records"),
         lag_seconds=page.gauge("doorward_lag_seconds"),
         policy_offset=whole("policy_offset"),

@@ -33,6 +33,8 @@ from streams.core.receipts import receipt
 from streams.core.sessions import Session
 
 SOURCE: Final = "doorward"
+_LENGTHS: Final = ["\0\0\0" + chr(length) for length in range(128)]
+"""Lengths as four bytes, big-endian, in text: one that is all ASCII is encoded at once."""
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):
@@ -132,16 +134,26 @@ def judge_by(
     slots: Sequence[Slot], data: Participant, facts: Facts, at: int, *, rosters: bool = False
 ) -> tuple[Judgement, Judgement | None]:
     """The same for slots found already: those that reach the participation, in the index's order."""
-    enforced, reported = _Strictest(), _Strictest()
+    policies: dict[str, int] = {}
+    strictest: Finding | None = None
+    deciding: Revision | None = None
+    reported: _Strictest | None = None
     for slot in slots:
         revision = slot.in_force(at)
         if revision is None:
             continue
-        if revision.document.mode == "enforce":
-            enforced.take(find(revision, data, facts), revision)
+        document = revision.document
+        if document.mode == "enforce":
+            finding = find(revision, data, facts)
+            policies[document.path] = document.revision
+            if strictest is None or finding.verdict > strictest.verdict:  # ties stay with the earlier one (rule 5)
+                strictest, deciding = finding, revision
         elif rosters or not is_roster(revision):
+            if reported is None:
+                reported = _Strictest()
             reported.take(find(revision, data, facts), revision)
-    return enforced.judgement(), reported.judgement() if reported.policies else None
+    judgement = Judgement(0 if strictest is None else strictest.verdict, strictest, deciding, policies)
+    return judgement, None if reported is None else reported.judgement()
 
 
 def find(revision: Revision, data: Participant, facts: Facts) -> Finding:
@@ -188,6 +200,7 @@ def decision(
     offset: int,
     at: int,
     of: Participant | None = None,
+    subject: str | None = None,
 ) -> DecisionEvent:
     """The decision event that answers a join or update.
 
@@ -200,22 +213,12 @@ def decision(
         offset: in ``joins`` (offline: the line), of the participation's newest event.
         at: the instant it was decided at, ms since the epoch.
         of: the session, where a late event is answered from it; the event's own data otherwise.
+        subject: its path (``path_of`` account, meeting and participation), for who has it already.
     """
     trigger = ("event", event.source, event.id)
     whose: Participant = event.data if of is None else of
     ref = EventRef(event.source, event.id)
-    return _decision(
-        whose,
-        facts,
-        judgement,
-        provenance,
-        mode=mode,
-        offset=offset,
-        at=at,
-        cause=event.cause,
-        trigger=trigger,
-        ref=ref,
-    )
+    return _decision(whose, facts, judgement, provenance, mode, offset, at, event.cause, trigger, ref, subject)
 
 
 def decision_again(
@@ -231,18 +234,7 @@ def decision_again(
 ) -> DecisionEvent:
     """The decision event for a live session decided again; it names the session's newest event."""
     ref = EventRef(session.source, session.id)
-    return _decision(
-        session,
-        facts,
-        judgement,
-        provenance,
-        mode=mode,
-        offset=session.offset,
-        at=at,
-        cause=cause,
-        trigger=trigger,
-        ref=ref,
-    )
+    return _decision(session, facts, judgement, provenance, mode, session.offset, at, cause, trigger, ref, None)
 
 
 def _decision(
@@ -250,13 +242,13 @@ def _decision(
     facts: Facts,
     judgement: Judgement,
     provenance: Provenance,
-    *,
     mode: Mode,
     offset: int,
     at: int,
     cause: Cause,
     trigger: tuple[str, ...],
     ref: EventRef,
+    subject: str | None,
 ) -> DecisionEvent:
     word = VERDICTS[judgement.verdict]
     id_ = decision_id(mode, whose, trigger, word)
@@ -289,7 +281,8 @@ def _decision(
             provenance.contest,
             provenance.written_in,
         )
-    subject = path_of(whose.account, whose.meeting, whose.participation)
+    if subject is None:
+        subject = path_of(whose.account, whose.meeting, whose.participation)
     return DecisionEvent("1.0", DECISION_TYPES[word], SOURCE, id_, time, subject, body)
 
 
@@ -300,11 +293,23 @@ def decision_id(mode: Mode, data: Participant, trigger: tuple[str, ...], verdict
     (ruling 23). The trigger of a join or update is ``event``, its source and its id; of a session decided again see
     ``streams.core.sweep``.
     """
-    hasher = blake2b(digest_size=16)
-    for part in (mode, data.account, data.meeting, data.participation, *trigger, verdict):
-        raw = part.encode()
-        hasher.update(len(raw).to_bytes(4) + raw)
-    return hasher.hexdigest()
+    account, meeting, participation = data.account, data.meeting, data.participation
+    try:
+        if len(trigger) == 3:  # an event's, as nearly always
+            kind, source, event = trigger
+            why = f"{_LENGTHS[len(kind)]}{kind}{_LENGTHS[len(source)]}{source}{_LENGTHS[len(event)]}{event}"
+        else:
+            why = "".join([_LENGTHS[len(part)] + part for part in trigger])
+        text = (
+            f"{_LENGTHS[len(mode)]}{mode}{_LENGTHS[len(account)]}{account}{_LENGTHS[len(meeting)]}{meeting}"
+            f"{_LENGTHS[len(participation)]}{participation}{why}{_LENGTHS[len(verdict)]}{verdict}"
+        )
+    except IndexError:
+        text = ""
+    if text and text.isascii():  # so that characters are bytes
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+    raws = [part.encode() for part in (mode, account, meeting, participation, *trigger, verdict)]
+    return blake2b(b"".join([len(raw).to_bytes(4) + raw for raw in raws]), digest_size=16).hexdigest()
 
 
 def reason(judgement: Judgement, data: Participant, facts: Facts) -> Reason | None:
@@ -339,14 +344,13 @@ def matched(finding: Finding, revision: Revision, data: Participant, facts: Fact
     """
     if finding.rule is None or (is_roster(revision) and finding.verdict != charter.REMOVE):
         return {}
-    values: dict[str, object] = {
-        "country": facts.country,
-        "subdivision": facts.subdivision,
-        "continent": facts.continent,
-        "asn": facts.asn,
-        "network": True,
-        "connection": facts.known_connection,
-        "role": data.role,
-        "stage": data.stage,
-    }
-    return {condition.field: values[condition.field] for condition in finding.rule.conditions}
+    found: dict[str, object] = {}
+    for condition in finding.rule.conditions:
+        field = condition.field
+        if field == "role" or field == "stage":
+            found[field] = getattr(data, field)
+        elif field == "network":
+            found[field] = True
+        else:
+            found[field] = facts.known_connection if field == "connection" else getattr(facts, field)
+    return found

@@ -47,7 +47,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 class Slot:
     """One path and its revisions."""
 
-    __slots__ = ("_current", "_from", "_until", "path", "reads_addresses", "revisions")
+    __slots__ = ("_current", "_from", "_until", "path", "reads_addresses", "reports", "revisions")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,6 +55,7 @@ class Slot:
         self._current: Revision | None = None
         self._from = self._until = 0  # an empty span: nothing worked out yet
         self.reads_addresses = False  # whether any revision ever named a network
+        self.reports = False  # whether any revision ever was in report mode
 
     def put(self, new: Revision) -> bool:
         """Add a revision; False for a repeat. Raises Conflict."""
@@ -71,6 +72,7 @@ class Slot:
             self.revisions.append(new)
         self._from = self._until = 0
         self.reads_addresses = self.reads_addresses or new.document.reads_addresses
+        self.reports = self.reports or new.document.mode == "report"
         return True
 
     def in_force(self, at: int) -> Revision | None:

@@ -48,11 +48,7 @@ def parse(text: str) -> int:
     return milliseconds
 
 
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
-
-
+@lru_cache(maxsize=64)  # a chunk's events are decided at one instant
 def render(milliseconds: int) -> str:
     """The RFC 3339 text of an instant, in UTC with three digits: ``2026-11-21T09:30:00.123Z``.
 
@@ -60,4 +56,4 @@ def render(milliseconds: int) -> str:
         ValueError: an instant outside the years 1 to 9999; ``parse`` returns none.
     """
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}.{rest:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"

@@ -274,8 +274,14 @@ class Prover:
 
 
 def differing(recorded: bytes, again: bytes) -> Iterator[Field]:
-    """The fields in which two JSON values differ, in the order of their paths."""
-    one, other = _flat(msgspec.json.decode(recorded)), _flat(msgspec.json.decode(again))
+    """The fields in which two JSON values differ, in the order of their paths.
+
+    None where a recorded one is no JSON in a member that no decision has, which nobody looked at so far.
+    """
+    try:
+        one, other = _flat(msgspec.json.decode(recorded)), _flat(msgspec.json.decode(again))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return
     for path in sorted(one.keys() | other.keys()):
         if (path in one, one.get(path)) != (path in other, other.get(path)):
             yield Field(path, one.get(path), other.get(path))

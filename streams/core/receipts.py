@@ -14,11 +14,17 @@ An id, a note and whatever else somebody wrote may hold any characters. As param
 between quotation marks, so that none of them can pass for a sentence of the engine's, in whatever language it is put.
 """
 
+from functools import lru_cache
+from typing import Final
+
 from streams.core.characters import in_quotation_marks
 from streams.core.events import Copies, OutcomeName, Receipt
 from streams.core.index import Revision
 from streams.core.messages import Language, render
-from streams.core.policy import Rule
+from streams.core.policy import Class, Rule
+
+_ID: Final = "\0"
+"""Stands for a decision's id in a draft. It is no printable character, so nothing else in a text can hold it."""
 
 
 def receipt(
@@ -43,20 +49,26 @@ def receipt(
     """
     document = revision.document
     contest = document.contest if document.contest is not None else contest
-    parameters = {"decision": id_, "policy": document.path, "revision": str(document.revision)}
-    about = _about(revision, contest, parameters)
-    why: tuple[str, ...] = (f"by.{outcome}",)
-    if rule is not None:
-        parameters["rule"] = in_quotation_marks(rule.id)
-        if rule.note:
-            parameters["note"] = in_quotation_marks(rule.note)
-            why = (*why, "note")
-    done = "refused" if stage == "lobby" else "removed"
-    copies = Copies((f"person.{done}", *why, *about), (f"host.{done}", *about))
+    person, host, copies, parameters = _drafted(
+        document.path,
+        document.revision,
+        document.class_,
+        document.ground,
+        document.reference,
+        revision.holder,
+        revision.on_behalf,
+        contest,
+        None if rule is None else (rule.id, rule.note),
+        outcome,
+        "refused" if stage == "lobby" else "removed",
+        language,
+    )
+    parameters = parameters.copy()
+    parameters["decision"] = id_
     return Receipt(
         id=id_,
-        person=render(language, copies.person, parameters),
-        host=render(language, copies.host, parameters),
+        person=id_.join(person),
+        host=id_.join(host),
         status=451 if document.class_ == "legal" else 403,
         contest=contest,
         reference=document.reference,
@@ -67,22 +79,45 @@ def receipt(
     )
 
 
-def _about(revision: Revision, contest: str | None, parameters: dict[str, str]) -> list[str]:
-    """What both copies say of the document and of contesting it; adds what that needs to ``parameters``."""
-    document = revision.document
-    messages = [f"policy.{document.class_}"]
-    if revision.holder is None:
-        messages.append("signed.none")
+@lru_cache(maxsize=1024)  # all who are removed by one rule are told the same but for the decision's id
+def _drafted(
+    path: str,
+    number: int,
+    class_: Class,
+    ground: str | None,
+    reference: str | None,
+    holder: str | None,
+    on_behalf: bool,
+    contest: str | None,
+    rule: tuple[str, str | None] | None,
+    outcome: OutcomeName,
+    done: str,
+    language: Language,
+) -> tuple[list[str], list[str], Copies, dict[str, str]]:
+    """Both texts, each in the pieces that a decision's id comes between, their messages, and the parameters."""
+    parameters = {"decision": _ID, "policy": path, "revision": str(number)}
+    about = [f"policy.{class_}"]
+    if holder is None:
+        about.append("signed.none")
     else:
-        messages.append("signed.on-behalf" if revision.on_behalf else "signed.holder")
-        parameters["holder"] = in_quotation_marks(revision.holder)
-    if document.ground:
-        parameters["ground"] = in_quotation_marks(document.ground)
-        messages.append("ground")
-    if document.reference:
-        parameters["reference"] = in_quotation_marks(document.reference)
-        messages.append("reference")
+        about.append("signed.on-behalf" if on_behalf else "signed.holder")
+        parameters["holder"] = in_quotation_marks(holder)
+    if ground:
+        parameters["ground"] = in_quotation_marks(ground)
+        about.append("ground")
+    if reference:
+        parameters["reference"] = in_quotation_marks(reference)
+        about.append("reference")
     if contest:
         parameters["contest"] = in_quotation_marks(contest)
-    messages.append("contest" if contest else "contest.none")
-    return messages
+    about.append("contest" if contest else "contest.none")
+    why: tuple[str, ...] = (f"by.{outcome}",)
+    if rule is not None:
+        id_, note = rule
+        parameters["rule"] = in_quotation_marks(id_)
+        if note:
+            parameters["note"] = in_quotation_marks(note)
+            why = (*why, "note")
+    copies = Copies((f"person.{done}", *why, *about), (f"host.{done}", *about))
+    texts = [render(language, messages, parameters).split(_ID) for messages in (copies.person, copies.host)]
+    return texts[0], texts[1], copies, parameters

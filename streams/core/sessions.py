@@ -64,7 +64,7 @@ def _milliseconds(event: JoinEvent) -> int | None:
     return None if event.time is None else round(event.time.timestamp() * 1000)
 
 
-class Session(msgspec.Struct, kw_only=True, gc=False, array_like=True):
+class Session(msgspec.Struct, gc=False, array_like=True):
     """A live participation as remembered; removed ones stay until their leave. Also the record's content.
 
     Attributes:
@@ -197,7 +197,7 @@ class Sessions:
     # -- changing ------------------------------------------------------------------------------------------------
 
     def add(self, session: Session) -> None:
-        """Take a new session in. Raises AccountMismatch."""
+        """Take a session in; give it facts from ``place``, so that it shares them. Raises AccountMismatch."""
         there = self._meetings.get(session.meeting)
         if there is None:
             there = Meeting(session.meeting, session.account, {})
@@ -206,7 +206,8 @@ class Sessions:
         elif there.account != session.account:
             raise AccountMismatch("the meeting is live and another account's")
         session.account, session.meeting = there.account, there.id  # one string for all of a meeting's sessions
-        session.facts = self.place(session.facts)
+        if session.facts.address is not None:
+            session.facts = self.place(session.facts)
         self._live += session.participation not in there.sessions
         there.sessions[session.participation] = session
 
@@ -270,25 +271,25 @@ def renew(session: Session, event: JoinEvent, facts: Facts, sealed: bytes | None
 def begin(event: JoinEvent, facts: Facts, sealed: bytes | None, offset: int, build: str) -> Session:
     """The session that a participation's first known event begins; nothing has been said of it yet."""
     data = event.data
-    return Session(
-        account=data.account,
-        meeting=data.meeting,
-        participation=data.participation,
-        role=data.role or "participant",
-        stage=data.stage or "live",
-        facts=facts,
-        sealed=sealed,
-        verdict=0,
-        reported=0,
-        cause=event.cause,
-        offset=offset,
-        policy_offset=-1,
-        geo_time=0,
-        decided_at=0,
-        geo_build=build,
-        sequence=data.sequence,
-        time=_milliseconds(event),
-        id=event.id,
-        source=event.source,
-        seen_at=0,
+    return Session(  # by position, which takes a fifth of the time
+        data.account,
+        data.meeting,
+        data.participation,
+        data.role or "participant",
+        data.stage or "live",
+        facts,
+        sealed,
+        0,  # verdict
+        0,  # reported
+        event.cause,
+        offset,
+        -1,  # policy_offset
+        0,  # geo_time
+        0,  # decided_at
+        build,
+        data.sequence,
+        _milliseconds(event),
+        event.id,
+        event.source,
+        0,  # seen_at
     )

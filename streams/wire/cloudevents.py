@@ -3,8 +3,8 @@
 In: structured mode (``content-type: application/cloudevents+json``, or no header at all) and binary mode (``ce_``
 headers, the value being the data), per the CloudEvents Kafka protocol binding 1.0.2 §3. Out: structured mode.
 
-``decode`` is the hot path: one typed decode of a plain record. Anything else, and anything that fails, takes the
-slow way, which finds the reason in ruling 26's order. No message repeats a value of the event (charter C7).
+``decode`` is the hot path: a typed decode of a plain record, as a join first. Anything else, and anything that fails,
+takes the slow way, which finds the reason in ruling 26's order. No message repeats a value of the event (charter C7).
 """
 
 import json
@@ -42,6 +42,10 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 CONTENT_TYPE_HEADERS: Final[list[Header]] = [("content-type", CONTENT_TYPE.encode())]
 MAX_BYTES: Final = 1024 * 1024
 """The default greatest size of a record's value."""
+
+
+_TYPE_BEFORE: Final = 128
+"""Bytes of a record in which its type nearly always stands."""
 
 
 class Malformed(Exception):
@@ -90,12 +94,13 @@ def decode(value: bytes | None, headers: Iterable[Header] = (), *, max_bytes: in
         return _decode_binary(envelope, value)
     if strictjson.is_plain(value):
         try:
+            if value.find(b".leave.", 0, _TYPE_BEFORE) >= 0:  # only a guess: whatever does not fit goes the slow way
+                return _leave_event(value)
             event = _join_event(value)
         except msgspec.MsgspecError:
-            pass
-        else:
-            normalised(event.data)
-            return event
+            return _decode_slowly(value)
+        normalised(event.data)
+        return event
     return _decode_slowly(value)
 
 

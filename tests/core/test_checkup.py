@@ -85,6 +85,13 @@ def test_removals_are_counted_over_all_workers() -> None:
     assert found(*looks) == [("removals_unconfirmed", says, ())]
 
 
+def test_partitions_that_nobody_owns_are_missed() -> None:
+    looks = [look("a", partitions=2, joins_partitions=4), look("b", partitions=1, joins_partitions=4)]
+    assert found(*looks) == [("partitions_unowned", "those asked own 3 of the 4 partitions of joins", ())]
+    assert found(*looks, look("c", partitions=1, joins_partitions=4)) == []
+    assert found(look("a", partitions=2)) == [], "one of a version that does not say how many there are"
+
+
 def test_what_is_said_of_several_workers_is_said_once() -> None:
     stale = {"geo_build_timestamp_seconds": NOW - 90 * DAY}
     assert found(look("a", **stale), look("b"), look("c", **stale)) == [

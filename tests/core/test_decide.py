@@ -437,10 +437,12 @@ def test_no_two_part_lists_collide_by_moving_a_boundary(pieces: list[str], at: i
     assert (id_of(moved) == id_of(pieces)) is (moved == pieces)
 
 
-def test_the_id_is_the_stated_hash() -> None:
+@pytest.mark.parametrize("participation", ["p-1", "é", "p" * 127, "p" * 128, "é" * 127, ""])
+@pytest.mark.parametrize("trigger", [("event", "/edge", "01J"), ("policy", "7"), ("event", "/é", "e" * 300)])
+def test_the_id_is_the_stated_hash(participation: str, trigger: tuple[str, ...]) -> None:
     from hashlib import blake2b
 
-    words = ["enforce", "acme", "m-1", "é", "event", "/edge", "01J", "remove"]
+    words = ["enforce", "acme", "m-1", participation, *trigger, "remove"]
     encoded = b"".join(len(w.encode()).to_bytes(4, "big") + w.encode() for w in words)
     assert id_of(words) == blake2b(encoded, digest_size=16).hexdigest()
 

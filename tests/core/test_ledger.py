@@ -220,6 +220,13 @@ def respelled(worker: Worker) -> None:
     worker.say_bytes("victim", said.value + b" ", said.mode)
 
 
+def garbled(worker: Worker) -> None:
+    """A decision but for a member that none has, where there is no JSON."""
+    worker.join("victim", id="v")
+    said = worker.said["victim"].pop()
+    worker.say_bytes("victim", said.value[:-1] + b',"more":"\xfe"}', said.mode)
+
+
 def at_odds(worker: Worker) -> None:
     """Twice the same id, order, build and engine, and other bytes. Only one can be what deciding again gives."""
     worker.join("victim", id="v")
@@ -253,6 +260,7 @@ PLANTS: list[tuple[Callable[[Worker], None], dict[str, int]]] = [
     (an_older_one, {"I1": 1, "I2": 1}),
     (forged, {"I3": 1}),
     (respelled, {"I3": 1}),
+    (garbled, {"I3": 1}),
     (at_odds, {"I3": 1, "I4": 1}),
     (same_id, {"I2": 1, "I4": 1}),
 ]

@@ -245,7 +245,8 @@ def test_no_message_repeats_the_text() -> None:
     ("raw", "plain"),
     [
         (b'{"a": 1}', True),
-        ('"é"'.encode(), False),
+        ('"é"'.encode(), True),
+        ('"é"'.encode("latin-1"), False),
         (b'"\\u0041"', False),
         (b'"\\\\u0041"', False),
         (b'"' + b"[" * 65 + b'"', False),
