@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -89,6 +90,7 @@ class Worker:
         )
         connection = settings.connection()
         self.partitions = needs.partitions_of_joins(connection)
+        self.metrics.joins_partitions.set(self.partitions)
         self._credentials = connection.faust_credentials()
         self._client_options = client_options(
             bootstrap=settings.kafka_bootstrap, client_id=settings.worker, credentials=self._credentials
@@ -193,7 +195,7 @@ class Worker:
             **faust_options(
                 bootstrap=settings.kafka_bootstrap,
                 client_id=settings.worker,
-                data_dir=settings.data / "faust",
+                data_dir=needs.faust_folder(settings.data),
                 session_timeout=settings.session_timeout,
                 standby_replicas=settings.standbys,
                 credentials=self._credentials,
@@ -389,22 +391,26 @@ def run(settings: Settings, *, clock_shift: int = 0, sandbox: bool = False) -> N
     """
     logs.configure(settings.log_level, settings.worker)
     worker = Worker(settings, clock_shift=clock_shift, sandbox=sandbox)
+    where, tls = f"{settings.metrics_host}:{settings.metrics_port}", settings.metrics_tls()
+    serve = partial(
+        health.serve,
+        settings.metrics_host,
+        settings.metrics_port,
+        registry=worker.metrics.registry,
+        live=worker.instruments.live_checks(),
+        ready=worker.instruments.ready_checks(
+            has_taken_on=worker.has_taken_on, oldest_geo=settings.geo_max_age * 86_400
+        ),
+        tls=tls,
+    )
     try:
-        port = health.serve(
-            settings.metrics_host,
-            settings.metrics_port,
-            registry=worker.metrics.registry,
-            live=worker.instruments.live_checks(),
-            ready=worker.instruments.ready_checks(
-                has_taken_on=worker.has_taken_on, oldest_geo=settings.geo_max_age * 86_400
-            ),
-            tls=settings.metrics_tls(),
-        )
+        port = health.once_free(serve)
+    except (ssl.SSLError, FileNotFoundError) as exc:
+        raise Unavailable(f"DOORWARD_METRICS_CERTIFICATE, _KEY, _CLIENTS: {exc.strerror}") from None
     except OSError as exc:
-        where = f"{settings.metrics_host}:{settings.metrics_port}"
-        what = f"its certificates: {exc}" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise Unavailable(f"DOORWARD_METRICS_PORT: cannot listen on {where}: {what}") from None
-    log.info("starting", version=__version__, metrics=f"http://{settings.metrics_host}:{port}/metrics")
+        raise Unavailable(f"DOORWARD_METRICS_PORT: cannot listen on {where}: {exc.strerror}") from None
+    url = f"{'https' if tls else 'http'}://{settings.metrics_host}:{port or settings.metrics_port}/metrics"
+    log.info("starting", version=__version__, metrics=url)
     if not settings.seal_keys:
         log.warning(
             "DOORWARD_SEAL_KEYS names no key: sweeps will not know the addresses of people already in, and whatever "

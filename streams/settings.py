@@ -16,6 +16,7 @@ from streams.adapters.anonymity import Standards
 from streams.adapters.health import Tls
 from streams.adapters.kafka import Connection
 from streams.adapters.policytable import Meaning
+from streams.adapters.scrape import Target
 from streams.core import address, instants
 from streams.core.messages import Language
 from streams.core.policy import LIMITS, Limits
@@ -30,7 +31,7 @@ def _worker_id() -> str:
 class Settings(BaseSettings):
     """Everything a worker or a command takes from its environment."""
 
-    model_config = SettingsConfigDict(env_prefix="DOORWARD_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="DOORWARD_", frozen=True, extra="forbid", allow_inf_nan=False)
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="HOST:PORT[,HOST:PORT] of the brokers.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -117,6 +118,9 @@ class Settings(BaseSettings):
     metrics_clients: Path | None = Field(
         None, description="PEM file of the authority that signs clients' certificates."
     )
+    metrics_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="For `doorward top` and `status`: where workers serve their metrics, separated by commas."
+    )
     tracing_endpoint: str | None = Field(
         None,
         description="Base URL of a collector of traces (OpenTelemetry, OTLP over HTTP; /v1/traces is added); none: no "
@@ -136,6 +140,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(os.pathsep) if part)
         return value
+
+    @field_validator("metrics_urls", mode="before")
+    @classmethod
+    def _urls(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        urls = tuple(part.strip() for part in value.split(",") if part.strip())
+        for url in urls:
+            Target.read(url)
+        return urls
 
     @field_validator("anonymity_canaries", mode="before")
     @classmethod

@@ -6,9 +6,6 @@
     selector: 'job="doorward"',
     // `doorward report --watch --metrics PORT`.
     watchSelector: 'job="doorward-watch"',
-    // Partitions of `joins` (schemas/topics.yaml; `doorward topics plan`). Set it: DoorwardPartitionsMiscounted says so
-    // where it is too low, DoorwardPartitionsUnowned where it is too high.
-    joinsPartitions: 4,
     // Workers that must be ready for the others to bear the loss of one.
     minReady: 2,
 
@@ -52,6 +49,7 @@
     geoDays: 45,  // from which on an anonymity file does not count either (DOORWARD_ANONYMITY_MAX_AGE)
     geoErrorShare: 0.01,
     loopLagSeconds: 0.5,
+    hungSeconds: 20,  // a worker ends itself after DOORWARD_STALL_TIMEOUT, 30 unless set
     rebalances: 10,  // in half an hour, of one worker
     restarts: 2,  // in half an hour, of one worker
     unwatchedSeconds: 900,

@@ -2,14 +2,16 @@
 
 It runs in threads, so that it answers while the event loop stands still, which is when somebody wants to know. It
 listens on loopback unless told otherwise, and with a certificate it speaks TLS and takes only clients whose own is
-signed by the authority it was given.
+signed by the authority it was given. Where its port is in use, the worker decides joins without it, and tries again.
 
 The two checks are Kubernetes' (its API server's, too): 200 and ``ok``, or 503 and the names of the checks that failed.
 They say no more than that: whoever may see details reads the log.
 """
 
+import errno
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,12 +21,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from prometheus_client import CollectorRegistry, exposition
 
 READ_SECONDS: Final = 5.0
 """How long a client may take over its request."""
 MOST_CLIENTS: Final = 16
 """Answered at the same time; others are turned away, so that no crowd of slow ones takes the worker's memory."""
+RETRY_SECONDS: Final = 5.0
+"""Until a port that was in use is tried again."""
+
+log = structlog.get_logger(__name__)
 
 Check = Callable[[], bool]
 """Whether something is as it should be. Called from another thread than the event loop's: it may only read."""
@@ -73,6 +80,36 @@ def serve(
     server = _Server((host, port), {"/livez": live, "/readyz": ready}, registry, context)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return int(server.server_port)
+
+
+def once_free(listen: Callable[[], int]) -> int | None:
+    """Listen; where the port is in use, say so in a line and go on trying. Joins are decided whoever looks on.
+
+    Args:
+        listen: ``serve``, with all that it takes; called from another thread after the first time.
+
+    Returns:
+        The port, or None.
+
+    Raises:
+        OSError: what waiting does not mend.
+    """
+    try:
+        return listen()
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
+            raise
+        log.error("metrics and health are not served: the port is in use; trying again")
+    threading.Thread(target=_go_on_trying, args=(listen,), name="health-retry", daemon=True).start()
+    return None
+
+
+def _go_on_trying(listen: Callable[[], int]) -> None:
+    while True:
+        time.sleep(RETRY_SECONDS)
+        with suppress(OSError):
+            log.info("metrics and health are served", port=listen())
+            return
 
 
 class _Server(ThreadingHTTPServer):

@@ -84,6 +84,12 @@ MANIFEST: Final[tuple[Metric, ...]] = (
         ("alert", "overview"),
     ),
     Metric("doorward_partitions", "gauge", "Partitions of joins owned.", ("alert", "overview")),
+    Metric(
+        "doorward_joins_partitions",
+        "gauge",
+        "Partitions that joins had when the worker started.",
+        ("alert", "overview"),
+    ),
     # joins and decisions
     Metric("doorward_events", "counter", "Events read from joins.", ("alert", "overview"), {"type": EVENTS}),
     Metric(
@@ -246,6 +252,12 @@ MANIFEST: Final[tuple[Metric, ...]] = (
         "gauge",
         "By how much the event loop was late, at worst, in the last half minute.",
         ("alert", "runtime"),
+    ),
+    Metric(
+        "doorward_stalled_seconds",
+        "gauge",
+        "For how long, at the scrape, the event loop has not turned, or nothing was done although there is work.",
+        ("alert", "overview", "runtime"),
     ),
     Metric(
         "doorward_certificate_expiry_timestamp_seconds",

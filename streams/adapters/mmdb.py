@@ -19,7 +19,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Container, Iterator
+from array import array
+from collections.abc import Container
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -244,19 +245,25 @@ class _Sections:
         tree_size = node_count * record_size // 4
         self._tree = memoryview(content)[:tree_size]
         self._data = content[tree_size + _SEPARATOR : content.rindex(_METADATA_START)]
+        self._readable = len(content) - tree_size - _SEPARATOR  # the reader takes the metadata for data as well
         self._node_count, self._record_size = node_count, record_size
         self._followed: set[int] = set()  # targets of pointers that were checked
 
     def check(self) -> None:
         """Check that the data are whole values, back to back, with text as map keys and pointers that lead to values.
 
-        Takes about 0.3 s a MB.
+        So must the tree, but where it leads out of the file, which the reader sees for itself: in the middle of a value
+        may be what looks like a map whose key is no text. Takes about 0.3 s a MB of data, and 0.1 s a million nodes.
         """
-        at = 0
+        at, begun = 0, set[int]()
         while at < len(self._data):
+            begun.add(at)
             at = self._skip(at)
         if at > len(self._data):
             raise ValueError("the last value is cut short")
+        for start in self._records() - begun:
+            if 0 <= start < self._readable and self._skip(start) > len(self._data):
+                raise ValueError("the tree leads into the middle of a value, or behind the last")
 
     def members(self, names: Container[str]) -> dict[str, Any]:
         """Some members of the map that the data begin with: texts and whole numbers."""
@@ -295,25 +302,33 @@ class _Sections:
 
     def count(self) -> int:
         """How many distinct records the tree leads to."""
-        return sum(1 for _ in self._records())
+        return len(self._records())
 
     def _possible(self, words: frozenset[str]) -> frozenset[str]:
         """Those words whose encoding occurs, if perhaps within another text."""
         return frozenset(word for word in words if bytes([_STRING << 5 | len(word)]) + word.encode() in self._data)
 
-    def _records(self) -> Iterator[int]:
-        """The offset of each record that the tree leads to, once: for every node, in the order of the nodes."""
-        width, half = self._record_size // 4, self._record_size // 8
-        seen = set[int]()
-        for start in range(0, len(self._tree), width):
-            node = self._tree[start : start + width]
-            left, right = int.from_bytes(node[:half]), int.from_bytes(node[-half:])
-            if self._record_size == 28:  # the middle byte holds the high bits of both
-                left, right = left | (node[3] & 0xF0) << 20, right | (node[3] & 0x0F) << 24
-            for value in (left, right):
-                if value > self._node_count and value not in seen:
-                    seen.add(value)
-                    yield value - self._node_count - _SEPARATOR
+    def _records(self) -> set[int]:
+        """The offsets of all records that the tree leads to.
+
+        A node is two numbers of 24, 28 or 32 bits. They are laid out as numbers of 32, byte place by byte place, since
+        a loop over the nodes takes ten times as long.
+        """
+        tree, node = self._tree, self._record_size // 4
+        wide = bytearray(8 * (len(tree) // node))
+        low = self._record_size // 8  # whole bytes of a number
+        for place in range(low):
+            wide[4 - low + place :: 8] = tree[place::node]
+            wide[8 - low + place :: 8] = tree[node - low + place :: node]
+        if self._record_size == 28:  # the middle byte holds the high bits of both
+            middle = bytes(tree[3::node])
+            wide[0::8] = middle.translate(bytes(byte >> 4 for byte in range(256)))
+            wide[4::8] = middle.translate(bytes(byte & 0x0F for byte in range(256)))
+        numbers = array("I", bytes(wide))
+        if sys.byteorder == "little":
+            numbers.byteswap()
+        nodes = self._node_count
+        return {number - nodes - _SEPARATOR for number in numbers if number > nodes}
 
     def _said(self, at: int) -> set[str]:
         """The keys of the record at an offset, and the text under its key ``connection``."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from threading import Thread
 from typing import Final, NamedTuple, Self
@@ -186,6 +186,8 @@ def read_page(text: str, at: float) -> Page:
         for family in text_string_to_metric_families(text):
             rising = _COUNTED.get(family.type, ())
             for sample in family.samples:
+                if rising and sample.name.endswith("_bucket") and isnan(float(sample.labels["le"])):
+                    raise ValueError("a bucket without a bound")
                 if isfinite(sample.value):
                     into = counts if sample.name.endswith(rising) and rising else gauges
                     into[sample.name, frozenset(sample.labels.items())] = sample.value

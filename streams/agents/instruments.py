@@ -1,8 +1,9 @@
 """A worker's instruments: what changes by itself is put into the metrics once a second, and health checks look at it.
 
 What happens in chunks is counted where it happens (``JoinsAgent``). Here are gauges, which only a look can set, and
-counters that others keep as plain numbers for reasons of their own. Checks are asked from another thread than the event
-loop's (``streams.adapters.health``): they only read.
+counters that others keep as plain numbers for reasons of their own. Checks, and the gauge of how long the worker has
+been hung, are asked from another thread than the event loop's (``streams.adapters.health``): they only read. All other
+gauges of a worker that hangs stay as they were.
 """
 
 import time
@@ -58,9 +59,10 @@ class Instruments:
         self._certificates_at = -CERTIFICATES_SECONDS
         self._sweeping_since: float | None = None
         self._lost_at: float | None = time.monotonic()  # partitions; at the start there are none
-        counts, tally = app.source.counts, app.source.positions.tally
+        counts, tally, watchdog = app.source.counts, app.source.positions.tally, app.watchdog
         self._is_open = False
         self._show()
+        metrics.stalled.set_function(lambda: max(watchdog.silent_for, watchdog.stalled_for))
         metrics.tally("doorward_commits", lambda: {"": counts.commits})
         metrics.tally("doorward_commit_failures", lambda: {"": counts.commit_failures})
         metrics.tally("doorward_fenced_chunks", lambda: {"": counts.fenced})

@@ -15,7 +15,7 @@ import structlog
 from aiokafka.partitioner import murmur2
 
 from streams import __version__
-from streams.adapters.metrics import Metrics
+from streams.adapters.metrics import Metrics, Words
 from streams.agents.sessions import Draft, SessionKeeper
 from streams.agents.sweeps import Sweeper
 from streams.core.events import DecisionEvent, LeaveEvent
@@ -165,7 +165,7 @@ class JoinsAgent:
 
     async def answer(self, chunk: Chunk) -> None:
         """Answer one chunk; returns when every output is acknowledged. Blocks for ever once the fuse has blown."""
-        started = time.perf_counter()
+        started, taken = time.perf_counter(), time.time_ns() // 1_000_000
         outbox, self._swept = self._swept or self._new_outbox(), None
         work = _Work(outbox, self._new_outbox(), self._keeper.instant(self._clock()))
         turn = None if self._tracing is None else self._tracing.turn(len(chunk))
@@ -173,6 +173,8 @@ class JoinsAgent:
         if missing := {partition.partition for partition in chunk.parts} - self._keeper.views.keys():
             raise RuntimeError(f"sessions of partitions {sorted(missing)} were never loaded")
         for partition, records in chunk.parts.items():
+            # Here, as deciding needs the records next: what it costs is to fetch them. -1: its producer gave none.
+            work.waits += [taken - at for record in records if (at := record.timestamp) >= 0]
             failures = [answer(record, partition.partition, work) for record in records]
             if any(failures):
                 log.error("events failed", failed=len(work.failures), first=work.failures[:3])
@@ -261,15 +263,15 @@ class JoinsAgent:
             raise Malformed("key_mismatch", "the record's key is not the meeting's id")
         if self._home(key) != partition:
             self._misrouted(key, partition, work)
-        work.types[event.type] += 1
+        work.types.append(event.type)
         if isinstance(event, LeaveEvent):
             self._keeper.leave(partition, event, record.offset, work.at, work.draft)
             return
         answer = self._keeper.join(partition, event, record.offset, work.at, work.draft)
-        work.say(partition, answer.decision, "enforce")
+        work.say(partition, key, answer.decision, "enforce")
         work.said = answer.decision
         if answer.report is not None:
-            work.say(partition, answer.report, "report")
+            work.say(partition, key, answer.report, "report")
         if answer.bad_address is not None:
             self._bury(record, "bad_address", answer.bad_address, work)
 
@@ -313,27 +315,20 @@ class JoinsAgent:
 
     def _count(self, chunk: Chunk, work: "_Work", *, deciding: float, writing: float) -> None:
         """Count a chunk of events; ``deciding`` and ``writing`` are the seconds that took."""
-        metrics, now = self._metrics, time.time_ns() // 1_000_000
         for partition, records in chunk.parts.items():
             self._reached[partition.partition] = records[-1].timestamp
-        oldest = min(records[0].timestamp for records in chunk.parts.values())
-        if oldest >= 0:
-            metrics.stages.observe_all([(now - oldest) / 1000 - deciding - writing], "wait")
-        metrics.stages.observe_all([deciding], "decide")
-        metrics.stages.observe_all([writing], "write")
-        for type_, count in work.types.items():
-            metrics.events.labels(type_).inc(count)
-        metrics.count_decisions(work.verdicts)
+        metrics = self._metrics
+        if work.waits:
+            metrics.latency.observe_all(work.waits, shift=1000 * (deciding + writing))
+            metrics.stages.observe(max(work.waits) / 1000, "wait")
+        metrics.stages.observe(deciding, "decide")
+        metrics.stages.observe(writing, "write")
+        metrics.events.count_all(work.types)
+        metrics.decisions.count_all(work.verdicts)
         for fault, count in work.faults.items():
             metrics.dead_letters.labels(fault).inc(count)
         if work.misrouted:
             metrics.misrouted.inc(work.misrouted)
-        metrics.latency.observe_all(
-            (now - record.timestamp) / 1000
-            for records in chunk.parts.values()
-            for record in records
-            if record.timestamp >= 0  # -1: its producer gave none
-        )
 
 
 class _Work:
@@ -341,7 +336,7 @@ class _Work:
 
     __slots__ = (
         "at", "draft", "failures", "fault", "faults", "headers", "misrouted", "outbox", "said", "spoke", "swept",
-        "types", "verdicts",
+        "types", "verdicts", "waits",
     )  # fmt: skip
 
     def __init__(self, outbox: Outbox, swept: Outbox, at: int) -> None:
@@ -350,8 +345,9 @@ class _Work:
         self.spoke = False  # whether it said anything
         self.at = at
         self.draft: Draft = {}
-        self.types: Counter[str] = Counter()
-        self.verdicts: Counter[tuple[str, str, str]] = Counter()
+        self.types: list[str] = []  # of each event
+        self.verdicts: list[Words] = []  # of each decision: verdict, cause and mode
+        self.waits: list[int] = []  # of each event that has a timestamp: ms until it was taken
         self.faults: Counter[Fault] = Counter()
         self.misrouted = 0
         self.failures: list[tuple[int, int, str]] = []  # partition, offset and the exception's name
@@ -359,16 +355,16 @@ class _Work:
         self.said: DecisionEvent | None = None  # the latest decision on an event
         self.fault: Fault | None = None  # of the latest dead letter
 
-    def say(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
-        """Put an answer into the outbox."""
-        self._put(self.outbox, partition, made, mode)
+    def say(self, partition: int, key: bytes, made: DecisionEvent, mode: Mode) -> None:
+        """Put an answer into the outbox; the key is the meeting's."""
+        self._put(self.outbox, partition, key, made, mode)
 
     def say_swept(self, partition: int, made: DecisionEvent, mode: Mode) -> None:
         """Put what a sweep says into its own."""
-        self._put(self.swept, partition, made, mode)
+        self._put(self.swept, partition, made.data.meeting.encode(), made, mode)
         self.spoke = True
 
-    def _put(self, outbox: Outbox, partition: int, made: DecisionEvent, mode: Mode) -> None:
+    def _put(self, outbox: Outbox, partition: int, key: bytes, made: DecisionEvent, mode: Mode) -> None:
         data, topic = made.data, DECISIONS if mode == "enforce" else REPORTS
-        outbox.add(topic, partition, data.meeting.encode(), cloudevents.encode(made), None, self.headers)
-        self.verdicts[data.verdict, data.cause, mode] += 1
+        outbox.add(topic, partition, key, cloudevents.encode(made), None, self.headers)
+        self.verdicts.append((data.verdict, data.cause, mode))

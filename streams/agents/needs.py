@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
@@ -99,15 +100,28 @@ def tracing(endpoint: str | None, *, ratio: float, cap: int, worker: str) -> "Tr
 
 
 def room(folder: Path) -> None:
-    """Check that there is room for a worker's folder, which is made if missing. Raises Unavailable."""
+    """Check that there is room for a worker's folder, which is made if missing, and that we may write there.
+
+    Raises:
+        Unavailable: it is not so.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
+        if free < LEAST_ROOM:
+            told = f"{free >> 20} MiB are free on the disk of {folder}, and {LEAST_ROOM >> 20} are needed"
+            raise Unavailable(f"DOORWARD_DATA: {told}")
+        faust_folder(folder).mkdir(exist_ok=True)
+        for place in (folder, faust_folder(folder)):
+            with TemporaryFile(dir=place):
+                pass
     except OSError as exc:
-        raise Unavailable(f"DOORWARD_DATA: cannot make {folder}: {exc.strerror}") from None
-    if free < LEAST_ROOM:
-        told = f"{free >> 20} MiB are free on the disk of {folder}, and {LEAST_ROOM >> 20} are needed"
-        raise Unavailable(f"DOORWARD_DATA: {told}")
+        raise Unavailable(f"DOORWARD_DATA: cannot write to {folder}: {exc.strerror}") from None
+
+
+def faust_folder(folder: Path) -> Path:
+    """Where Faust keeps what it has, in a worker's folder."""
+    return folder / "faust"
 
 
 def policy_table(folder: Path, meaning: Meaning) -> PolicyTable:

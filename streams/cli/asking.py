@@ -5,20 +5,17 @@ What may live here: those options, and how a command ends when they are of no us
 
 import ssl
 from pathlib import Path
-from typing import Final
 
 import typer
 
 from streams.adapters.scrape import Target, client_context
 from streams.cli import console
 
-VARIABLE: Final = "DOORWARD_METRICS_URLS"
-
 Urls = typer.Option(
     "--metrics",
     metavar="URL",
-    envvar=VARIABLE,
-    help="Of a worker's metrics, as http://127.0.0.1:9100/metrics; repeatable, or several with commas between.",
+    help="Of a worker's metrics, as http://127.0.0.1:9100/metrics; repeatable, or several with commas between. "
+    "None: those of DOORWARD_METRICS_URLS.",
 )
 Authority = typer.Option("--cacert", help="PEM file of the authority that signs the workers' certificates.")
 Certificate = typer.Option("--cert", help="PEM file of our certificate, for workers that ask for one.")
@@ -28,7 +25,7 @@ Key = typer.Option("--key", help="PEM file of its key. None: it is in the same f
 def targets(urls: list[str] | None) -> list[Target]:
     """The workers, each once, in the order given. Ends the command where there are none, or one is no URL."""
     found: dict[str, Target] = {}
-    for url in (part.strip() for given in urls or () for part in given.split(",")):
+    for url in (part.strip() for given in urls or console.settings().metrics_urls for part in given.split(",")):
         if not url:
             continue
         try:
@@ -37,7 +34,7 @@ def targets(urls: list[str] | None) -> list[Target]:
             console.fail(f"--metrics: {url}: {exc}", console.BAD_INPUT)
         found.setdefault(target.name, target)
     if not found:
-        console.fail(f"whom to ask? give --metrics URL, or set {VARIABLE}", console.BAD_INPUT)
+        console.fail("whom to ask? give --metrics URL, or set DOORWARD_METRICS_URLS", console.BAD_INPUT)
     return list(found.values())
 
 

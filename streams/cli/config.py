@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +21,8 @@ def root() -> None:
 @app.command("show")
 def show(as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False) -> None:
     """Show every DOORWARD_ variable, what it is for, and its value; secrets are masked."""
-    values = json.loads(console.settings().model_dump_json())
+    settings = console.settings()
+    values = json.loads(settings.model_dump_json())
     with console.quiet_pipe():
         if as_json:
             console.out(json.dumps(values))
@@ -28,7 +30,8 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="One JSON object i
         for name, field in Settings.model_fields.items():
             value = values[name]
             if isinstance(value, list):
-                value = os.pathsep.join(value)
+                are_paths = all(isinstance(each, Path) for each in getattr(settings, name))
+                value = (os.pathsep if are_paths else ",").join(value)
             value = "" if value is None else str(value)
             described = f"  # {field.description}" if field.description else ""
             console.out(f"DOORWARD_{name.upper()}={value}{described}")

@@ -24,14 +24,20 @@ PATIENCE: Final = 3.0
 """Seconds that workers may take to answer."""
 SETTLE_SECONDS: Final = 2.0
 """After which it is looked again where something was found that may only have been passing."""
+MOST_LAG: Final = 259_200.0
+"""Seconds: `joins` keeps 72 hours, so nothing is behind by more."""
+MOST_AGE: Final = 36_500.0
+"""Days."""
 _RUNBOOKS: Final = "deploy/runbooks"
 
 
 def status(
     metrics: Annotated[list[str] | None, asking.Urls] = None,
-    max_lag: Annotated[float, typer.Option(min=0.0, help="Seconds that answers may be behind.")] = Limits().lag,
+    max_lag: Annotated[
+        float, typer.Option(min=0.0, max=MOST_LAG, help="Seconds that answers may be behind.")
+    ] = Limits().lag,
     max_geo_age: Annotated[
-        float, typer.Option(min=0.0, help="Days since the newest geo file's build; 0: for ever.")
+        float, typer.Option(min=0.0, max=MOST_AGE, help="Days since the newest geo file's build; 0: for ever.")
     ] = Limits().geo_age,
     max_unconfirmed: Annotated[
         int, typer.Option(min=0, help="Removed participations that have not left, of all workers.")

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry, Gauge
+from structlog.testing import capture_logs
 
 from streams.adapters import health
 from streams.adapters.certificates import earliest_end
@@ -36,6 +38,17 @@ def get(port: int, path: str, context: ssl.SSLContext | None = None) -> tuple[in
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as exc:
         return exc.code, exc.read().decode()
+
+
+def answers_by_and_by(port: int) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            assert get(port, "/livez") == (200, "ok\n")
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_checks_that_fail_are_named_and_nothing_more_is_said() -> None:
@@ -77,15 +90,34 @@ def test_clients_that_say_nothing_keep_nobody_else_waiting(monkeypatch: pytest.M
     deadline = time.monotonic() + 5
     while threading.active_count() > 40 or idle[0].recv(1):  # they are let go of, those that were too many at once
         assert time.monotonic() < deadline
+    answers_by_and_by(port)  # there is room again, though they are still there
     for each in idle:
         each.close()
-    assert get(port, "/livez") == (200, "ok\n")
 
 
 def test_a_port_in_use_is_an_os_error() -> None:
     port = start()
     with pytest.raises(OSError, match="in use"):
         health.serve(LOOPBACK, port, registry=CollectorRegistry(), live={}, ready={})
+
+
+def test_a_port_in_use_is_one_line_and_is_served_once_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "RETRY_SECONDS", 0.05)
+    nothing = CollectorRegistry()
+    with socket.create_server((LOOPBACK, 0)) as taken, capture_logs() as lines:
+        port = taken.getsockname()[1]
+        listen = partial(health.serve, LOOPBACK, port, registry=nothing, live={}, ready={})
+        assert health.once_free(listen) is None
+        time.sleep(0.2)  # some tries more
+        assert [line["event"] for line in lines] == [
+            "metrics and health are not served: the port is in use; trying again"
+        ]
+    answers_by_and_by(port)
+
+
+def test_what_waiting_does_not_mend_is_an_os_error() -> None:
+    with pytest.raises(OSError, match="assign"):  # an address of documentation: nobody's
+        health.once_free(partial(health.serve, "192.0.2.1", 0, registry=CollectorRegistry(), live={}, ready={}))
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------

@@ -1,15 +1,17 @@
 """What Prometheus scrapes: all that is declared, nothing else, and in few words."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.adapters.metricmanifest import ANY_PATH, BY_NAME, MANIFEST, page
+from streams.adapters.metricmanifest import ANY_PATH, BY_NAME, MANIFEST, QUICK, page
 from streams.adapters.metrics import Latency, Metrics, counter, gauge
 from streams.adapters.watchmetrics import WatchMetrics
+from streams.core.events import JOIN, LEAVE, UPDATE
 
 PAGE = Path(__file__).parents[2] / "deploy/METRICS.md"
 ELSEWHERE = {"doorward_produce_retries", "doorward_commits", "doorward_commit_failures", "doorward_fenced_chunks"} | {
@@ -75,23 +77,40 @@ def test_a_stage_that_is_not_declared_cannot_be_observed() -> None:
 
 def test_a_chunk_counts_at_once() -> None:
     metrics = Metrics()
-    metrics.count_decisions(Counter({("remove", "policy", "enforce"): 3, ("admit", "join", "report"): 2}))
-    metrics.latency.observe_all([0.0005, 0.001, 0.004, 99.0, -1.0])
-    metrics.stages.observe_all([0.3], "write")
+    metrics.events.count_all([JOIN, LEAVE, JOIN])
+    metrics.decisions.count_all([("remove", "policy", "enforce")] * 3 + [("admit", "join", "report")] * 2)
+    metrics.latency.observe_all([1, 3, 0, 98_999, -1000], shift=0.5)  # ms
+    metrics.latency.observe_all([])
+    metrics.stages.observe(0.3, "write")
     found = samples(metrics)
     counted = "doorward_decisions_total"
     assert found[counted, (("cause", "policy"), ("mode", "enforce"), ("verdict", "remove"))] == 3
     assert found[counted, (("cause", "join"), ("mode", "report"), ("verdict", "admit"))] == 2
     name = "doorward_decision_latency_seconds"
     assert found[f"{name}_count", ()] == 5
-    assert found[f"{name}_sum", ()] == pytest.approx(99.0055)
-    assert found[f"{name}_bucket", (("le", "0.001"),)] == 3, "a bound belongs to its bucket; before time is no time"
+    assert found["doorward_events_total", (("type", JOIN),)] == 2
+    assert found["doorward_events_total", (("type", UPDATE),)] == 0
+    assert found[f"{name}_sum", ()] == pytest.approx(0.0005 + 0.0015 + 0.0035 + 98.9995)
+    assert found[f"{name}_bucket", (("le", "0.001"),)] == 2, "before time is no time"
+    assert found[f"{name}_bucket", (("le", "0.002"),)] == 3
     assert found[f"{name}_bucket", (("le", "0.005"),)] == 4
     assert found[f"{name}_bucket", (("le", "10.0"),)] == 4
     assert found[f"{name}_bucket", (("le", "+Inf"),)] == 5
     assert found["doorward_stage_seconds_bucket", (("le", "0.25"), ("stage", "write"))] == 0
     assert found["doorward_stage_seconds_bucket", (("le", "0.5"), ("stage", "write"))] == 1
     assert found["doorward_stage_seconds_count", (("stage", "wait"),)] == 0
+
+
+@given(st.lists(st.floats(-1e3, 1e5) | st.sampled_from([1000 * bound for bound in QUICK])), st.sampled_from([0.0, 0.5]))
+def test_observations_at_once_are_those_one_by_one(values: list[float], shift: float) -> None:
+    name = "doorward_decision_latency_seconds"
+    together, single = (Latency(name, CollectorRegistry(), per_second=1000) for _ in range(2))
+    together.observe_all(values, shift=shift)
+    for value in values:
+        single.observe(value + shift)
+    told, wanted = ([sample for family in each.collect() for sample in family.samples] for each in (together, single))
+    assert [(one.name, one.labels) for one in told] == [(one.name, one.labels) for one in wanted]
+    assert [one.value for one in told] == pytest.approx([one.value for one in wanted])
 
 
 def test_index_hashes_that_differ_differ_as_numbers() -> None:

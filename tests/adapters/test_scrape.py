@@ -126,6 +126,12 @@ def test_what_is_no_number_is_left_out() -> None:
     assert {name for name, _ in page.gauges} == {"b"}
 
 
+@pytest.mark.parametrize("label", ["", '{le=""}', '{le="much"}', '{le="NaN"}', '{of="0.1"}'])
+def test_a_bucket_without_a_bound_is_no_workers(label: str) -> None:
+    with pytest.raises(NoAnswer, match="not Prometheus' text format"):
+        read_page(f"# TYPE h histogram\nh_bucket{label} 1\n", 0.0)
+
+
 @PROPERTY
 @given(st.text(alphabet=st.sampled_from('ab_{}=",\\ #\n01.eTYPEHELPcounter')))
 def test_any_text_is_a_page_or_is_said_to_be_none(text: str) -> None:

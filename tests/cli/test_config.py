@@ -38,6 +38,18 @@ def test_without_a_sealing_key_it_says_what_that_costs() -> None:
     assert json.loads(show("--json"))["seal_keys"] == []
 
 
+def test_where_top_and_status_look_is_shown_as_all_settings_are() -> None:
+    urls = "http://worker-1:9108/metrics, http://worker-2:9108/metrics"
+    assert json.loads(show("--json", metrics_urls=urls))["metrics_urls"] == urls.split(", ")
+    assert f"DOORWARD_METRICS_URLS={urls.replace(' ', '')}  # For `doorward top`" in show(metrics_urls=urls)
+
+
+def test_a_list_is_shown_as_it_is_given() -> None:
+    assert "DOORWARD_ANONYMITY_CANARIES=2001:db8::1,198.51.100.7  # " in show(
+        anonymity_canaries="2001:db8::1, 198.51.100.7"
+    )
+
+
 def test_a_password_is_masked() -> None:
     for shown in (show(kafka_password="correct-horse"), show("--json", kafka_password="correct-horse")):
         assert "correct-horse" not in shown

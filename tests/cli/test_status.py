@@ -72,7 +72,7 @@ def test_what_is_wrong_and_what_to_read(workers: list[WatchedWorker]) -> None:
     gone = nobody()
     assert wrong(run(one.url, gone, other.url)) == [
         f"{gone[7:-8]}: does not answer: connection refused (deploy/runbooks/DoorwardWorkerDown.md)",
-        f"{one.name}: not live: progress (deploy/runbooks/DoorwardNoDecisions.md)",
+        f"{one.name}: not live: progress (deploy/runbooks/DoorwardWorkerHung.md)",
         f"{one.name}: not ready: partitions (deploy/runbooks/DoorwardTooFewReady.md)",
         f"{other.name}: answers are 45 s behind; 1,200 events wait (deploy/runbooks/DoorwardLagOld.md)",
     ]
@@ -151,3 +151,12 @@ def test_a_worker_that_asks_for_a_certificate(tmp_path: Path) -> None:
 def test_wrong_use() -> None:
     result = CliRunner().invoke(app, ["status"], env={"DOORWARD_METRICS_URLS": " , "})
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--max-lag", "--max-geo-age", "--max-unconfirmed"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e999", "soon"])
+def test_a_limit_that_is_none_is_refused_in_a_line_that_names_it(option: str, value: str) -> None:
+    result = run(nobody(), options=(f"{option}={value}",))
+    assert (result.exit_code, result.stdout) == (2, "")
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert f"'{option}'" in line

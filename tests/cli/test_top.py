@@ -152,7 +152,10 @@ def test_urls_come_from_the_environment_too() -> None:
     [
         ([], "whom to ask? give --metrics URL, or set DOORWARD_METRICS_URLS"),
         (["--metrics", "127.0.0.1:9100"], "--metrics: 127.0.0.1:9100: not a URL such as http://127.0.0.1:9100/metrics"),
-        (["--metrics", "http://a/metrics", "--interval", "0"], "0.2"),
+        (["--metrics", "http://a/metrics", "--interval", "0"], "'--interval': Input should be greater"),
+        (["--metrics", "http://a/metrics", "--interval=-2"], "'--interval': "),
+        (["--metrics", "http://a/metrics", "--interval", "nan"], "'--interval': "),
+        (["--metrics", "http://a/metrics", "--interval", "inf"], "'--interval': "),
         (["--metrics", "http://a/metrics", "--key", "x"], "--key goes with --cert"),
         (["--metrics", "https://a/metrics", "--cacert", __file__], "--cacert, --cert, --key: "),
     ],

@@ -99,26 +99,17 @@ class Prometheus:
         rules: as in a file of rules.
 
     Attributes:
+        targets: what it scrapes now.
         url: its own.
     """
 
     def __init__(self, folder: Path, targets: Mapping[str, Sequence[str]], rules: dict[str, Any]) -> None:
         self._folder = folder
+        self.targets = targets
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
-        config = {
-            "global": {
-                "scrape_interval": f"{round(1000 * SCRAPE_SECONDS)}ms",
-                "scrape_timeout": f"{round(1000 * SCRAPE_SECONDS)}ms",
-                "evaluation_interval": f"{EVALUATE_SECONDS}s",
-            },
-            "rule_files": ["rules.yaml"],
-            "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": list(places)}]} for job, places in targets.items()
-            ],
-        }
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-        self._write(rules)
+        (folder / "rules.yaml").write_text(yaml.safe_dump(rules, sort_keys=False))
+        self._write()
         self._command = [
             str(BINARY),
             f"--config.file={folder / 'prometheus.yaml'}",
@@ -140,9 +131,10 @@ class Prometheus:
         self._process.release()
         self._process.wait()
 
-    def load(self, rules: dict[str, Any]) -> None:
-        """Have other rules from now on."""
-        self._write(rules)
+    def watch(self, targets: Mapping[str, Sequence[str]]) -> None:
+        """Have other targets from now on."""
+        self.targets = targets
+        self._write()
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/-/reload", method="POST"), timeout=10).close()
 
     def query(self, expr: str) -> list[dict[str, Any]]:
@@ -194,8 +186,19 @@ class Prometheus:
             return False
         return True
 
-    def _write(self, rules: dict[str, Any]) -> None:
-        (self._folder / "rules.yaml").write_text(yaml.safe_dump(rules, sort_keys=False))
+    def _write(self) -> None:
+        config = {
+            "global": {
+                "scrape_interval": f"{round(1000 * SCRAPE_SECONDS)}ms",
+                "scrape_timeout": f"{round(1000 * SCRAPE_SECONDS)}ms",
+                "evaluation_interval": f"{EVALUATE_SECONDS}s",
+            },
+            "rule_files": ["rules.yaml"],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": list(places)}]} for job, places in self.targets.items()
+            ],
+        }
+        (self._folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
 
     def _get(self, what: str, **asked: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(asked)}", timeout=10) as answer:

@@ -96,16 +96,6 @@ class TestWhatIsMissing:
         says(result, "DOORWARD_KAFKA_BOOTSTRAP", "topic decisions: partitions is 3, should be 4")
         says(load, "DOORWARD_KAFKA_BOOTSTRAP", "topic decisions: partitions is 3, should be 4")
 
-    def test_a_metrics_port_in_use(self, tmp_path: Path, trust: Path, kafka: EmbeddedKafka) -> None:
-        async def prepare() -> None:
-            async with topics.connected(kafka.bootstrap) as connected:
-                await topics.apply(connected, topics.load_manifest(), replication=1, partitions=4)
-
-        asyncio.run(prepare())
-        port = kafka.bootstrap.split(":")[1]
-        result = run("run", data=tmp_path, trust=trust, kafka_bootstrap=kafka.bootstrap, metrics_port=port)
-        says(result, "DOORWARD_METRICS_PORT", port)
-
     @pytest.mark.parametrize("command", [("load",), ("topics", "check")])
     def test_brokers_named_badly_or_not_there(self, command: tuple[str, ...]) -> None:
         for malformed in ("foo:bar", ""):
@@ -157,14 +147,46 @@ default: remove
 """
 
 
+def test_what_nobody_decides_by_stops_nothing(tmp_path: Path, trust: Path, kafka: EmbeddedKafka) -> None:
+    """A metrics port in use, a collector that is away: a line of each, and joins are decided."""
+
+    async def prepare() -> None:
+        async with topics.connected(kafka.bootstrap) as connected:
+            await topics.apply(connected, topics.load_manifest(), replication=1, partitions=4)
+
+    asyncio.run(prepare())
+    broker = {"trust": trust, "kafka_bootstrap": kafka.bootstrap, "metrics_port": kafka.bootstrap.split(":")[1]}
+    (tmp_path / "file").touch()
+    says(run("run", data=tmp_path / "file" / "data", **broker), "DOORWARD_DATA", "Not a directory")
+    tracing = {"tracing_endpoint": "http://127.0.0.1:1", "tracing_ratio": 1}
+    with subprocess.Popen(
+        [*DOORWARD, "run"],
+        env=environment(data=tmp_path / "data", **broker, **tracing),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        try:
+            backend = Backend(kafka.bootstrap)
+            backend.send_events(join("m-1", "5.39.0.1", id="unseen"))
+            assert backend.decisions("unseen")["unseen"]["data"]["verdict"] == "admit"
+            worker.send_signal(signal.SIGTERM)
+            _, said = worker.communicate(timeout=30)
+        finally:
+            worker.kill()
+    assert worker.returncode == 0
+    events = [json.loads(line)["event"] for line in said.splitlines()]
+    for words in ("the port is in use", "traces are not taken"):
+        assert len([event for event in events if words in event]) == 1, events
+
+
 @pytest.mark.broker
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_dev_is_ready_restarts_the_dead_and_leaves_nothing(tmp_path: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGKILL, 1)])
+def test_dev_is_ready_restarts_the_dead_and_leaves_nothing(tmp_path: Path, end: signal.Signals, workers: int) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "clinic.yaml").write_text(POLICY)
     mark = time.monotonic_ns()
     dev = subprocess.Popen(
-        [*DOORWARD, "dev", "--workers", "2", "--policies", str(tmp_path / "policies"), "--json"],
+        [*DOORWARD, "dev", "--workers", str(workers), "--policies", str(tmp_path / "policies"), "--json"],
         env={**environment(), "DOORWARD_TEST_MARK": str(mark), "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
@@ -173,7 +195,7 @@ def test_dev_is_ready_restarts_the_dead_and_leaves_nothing(tmp_path: Path, end: 
         assert dev.stdout is not None
         ready = json.loads(dev.stdout.readline())
         assert ready["ready"] is True
-        assert len(ready["workers"]) == len(ready["metrics"]) == 2
+        assert len(ready["workers"]) == len(ready["metrics"]) == workers
         assert set(ready["keys"]) == {"owner", "approver-1", "approver-2"}
         backend = Backend(ready["bootstrap"])
         backend.send_events(join("m-1", "5.39.0.1", "clinic", id="first"))

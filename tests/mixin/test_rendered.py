@@ -68,7 +68,7 @@ def test_a_deployment_changes_a_threshold_in_a_file_of_its_own(tmp_path: Any) ->
     (tmp_path / "ours.jsonnet").write_text(ours.replace("'doorward/deploy/mixin/", f"'{MIXIN}/"))
     made = renderer().render(tmp_path / "ours.jsonnet")
     alerts = {rule["alert"]: rule for group in yaml.safe_load(made["alerts.yaml"])["groups"] for rule in group["rules"]}
-    assert "< 48" in alerts["DoorwardPartitionsUnowned"]["expr"]
+    assert "< 3" in alerts["DoorwardTooFewReady"]["expr"]
     assert 'job="edge-doorward"' in alerts["DoorwardFuseBlown"]["expr"]
     assert alerts["DoorwardFuseBlown"]["annotations"]["runbook_url"].startswith("https://")
     assert "DoorwardVersionsDiffer" not in alerts

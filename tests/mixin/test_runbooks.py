@@ -17,7 +17,7 @@ from tests.mixin.mixin import ALERTS, DASHBOARDS, RUNBOOKS
 FILES = sorted(RUNBOOKS.glob("*.md"))
 NAMES = {rule["alert"] for rule in ALERTS}
 SECTIONS = ["What it means", "What people feel", "Look here", "Do this", "How to know it worked"]
-SETTINGS = {f"DOORWARD_{name.upper()}" for name in Settings.model_fields} | {"DOORWARD_METRICS_URLS"}  # top's, status'
+SETTINGS = {f"DOORWARD_{name.upper()}" for name in Settings.model_fields}
 
 
 def _spans(text: str) -> list[str]:

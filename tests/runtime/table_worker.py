@@ -1,9 +1,9 @@
 """A worker that keeps the last value of every key of its input in a chunked table, and nothing else.
 
-Run by the table tests, and by hand to measure recovery. It prints one JSON object a line: `assigned` when partitions
-were taken on, `dump` when told by a record with the key `dump`, `healed` when it has said spoiled keys again. A value
-`-` deletes. With `--mortal`, once a record with the key `die` came, the next write ends by SIGKILL between the
-acknowledgement and the disk.
+Run by the table tests, and by hand to measure recovery. It prints one JSON object a line: `loading` when partitions are
+to be taken on, `assigned` when they were, `dump` when told by a record with the key `dump`, `healed` when it has said
+spoiled keys again. A value `-` deletes. With `--mortal`, once a record with the key `die` came, the next write ends by
+SIGKILL between the acknowledgement and the disk.
 """
 
 import argparse
@@ -55,8 +55,9 @@ def main() -> None:
         began = time.time()
         if args.fail_load:
             raise ValueError("it can not be loaded")
-        await asyncio.sleep(args.slow_load)
         mine = sorted(p.partition for p in partitions)
+        say("loading", partitions=mine)
+        await asyncio.sleep(args.slow_load)
         for partition in mine:
             view = views[partition] = {}
             for number, (key, value) in enumerate(table.rows(partition)):

@@ -385,12 +385,14 @@ def test_a_long_load_keeps_its_membership_and_yields_to_a_rebalance(bench: Bench
             await bench.agree(slow)
             # Another joins while partitions are being loaded: that load is given up, and both load their own.
             second = await bench.start("--slow-load", "4", data="b")
-            await asyncio.sleep(4)
+            await second.until("loading")
             third = await bench.start(data="c")
-            await asyncio.sleep(8)
+            await second.until("loading")
             await third.end()
-            await asyncio.sleep(12)
+            slow.said.clear()
+            second.said.clear()
+            ours, theirs = await slow.until("assigned"), await second.until("assigned")
+            assert sorted(ours["partitions"] + theirs["partitions"]) == [0, 1]
             assert slow.running.returncode is second.running.returncode is None
-            assert sorted(slow.said[-1]["partitions"] + second.said[-1]["partitions"]) == [0, 1]
 
     asyncio.run(main())

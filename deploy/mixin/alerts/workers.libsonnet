@@ -43,6 +43,15 @@ local alert = import '../lib/alert.libsonnet';
           ),
           alert(
             config,
+            'DoorwardWorkerHung',
+            'critical',
+            'doorward_stalled_seconds{%(selector)s} > %(hungSeconds)d' % config,
+            '1m',
+            'A worker hangs and does not end itself.',
+            'Worker {{ $labels.instance }} has done nothing for {{ $value | humanizeDuration }} and still holds its partitions. Their meetings get no decision.',
+          ),
+          alert(
+            config,
             'DoorwardWorkerRestarting',
             'warning',
             'changes(process_start_time_seconds{%(selector)s}[30m]) > %(restarts)d' % config,
@@ -54,24 +63,24 @@ local alert = import '../lib/alert.libsonnet';
             config,
             'DoorwardPartitionsUnowned',
             'critical',
+            // Where no worker can be asked, DoorwardNoWorker says so.
             |||
-              (
-                sum by (job) (doorward_partitions{%(selector)s})
-                or 0 * count by (job) (up{%(selector)s})
-              ) < %(joinsPartitions)d
+              sum by (job) (doorward_partitions{%(selector)s}) < max by (job) (doorward_joins_partitions{%(selector)s})
             ||| % config,
             '2m',
             'Partitions of joins have no worker.',
-            'Workers own {{ $value }} of the %(joinsPartitions)d partitions of joins. Meetings of the others get no decision.' % config,
+            'Workers own {{ $value }} partitions of joins, which has more. Meetings of the others get no decision.',
           ),
           alert(
             config,
             'DoorwardPartitionsMiscounted',
             'warning',
-            'sum by (job) (doorward_partitions{%(selector)s}) > %(joinsPartitions)d' % config,
+            |||
+              sum by (job) (doorward_partitions{%(selector)s}) > max by (job) (doorward_joins_partitions{%(selector)s})
+            ||| % config,
             '10m',
-            'Workers own more partitions than the mixin knows of.',
-            'Workers own {{ $value }} partitions of joins; joinsPartitions says %(joinsPartitions)d. The objective of answers is measured wrongly.' % config,
+            'Workers own more partitions than joins has.',
+            'Workers own {{ $value }} partitions of joins, which had fewer when they started. One that is lost would not be missed.',
           ),
           alert(
             config,

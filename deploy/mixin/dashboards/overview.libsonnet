@@ -191,7 +191,7 @@ local of = '{job="$job"}';
           title: 'Workers',
           panels: [
             grafana.lines('Ready', 'none', [{ expr: 'doorward_ready' + of, legend: '{{instance}}' }], '1 while joins are consumed.', stacked=true, stepped=true),
-            grafana.lines('Partitions', 'none', [{ expr: 'doorward_partitions' + of, legend: '{{instance}}' }], 'Of joins, by owner; %d in all.' % config.joinsPartitions, stacked=true, stepped=true),
+            grafana.lines('Partitions', 'none', [{ expr: 'doorward_partitions' + of, legend: '{{instance}}' }], 'Of joins, by owner.', stacked=true, stepped=true),
             grafana.lines(
               'Addresses looked up',
               'ops',

@@ -79,7 +79,13 @@ local counts(metric) = [{ expr: 'sum by (instance) (increase(%s%s[5m]))' % [metr
         {
           title: 'The process',
           panels: [
-            grafana.lines('Event loop late by', 's', each('doorward_loop_lag_seconds'), 'At worst, in the last half minute.', steps=[['red', config.loopLagSeconds]]),
+            grafana.lines(
+              'Event loop late by',
+              's',
+              each('doorward_loop_lag_seconds') + [{ expr: 'doorward_stalled_seconds' + of, legend: '{{instance}} idle' }],
+              'At worst, in the last half minute. Idle: since it last turned, or did anything of its work; it rises while a worker hangs.',
+              steps=[['red', config.loopLagSeconds]],
+            ),
             grafana.lines('CPU', 'percentunit', rates('process_cpu_seconds_total'), 'Of one core; a worker is one process and uses no more.', steps=[['orange', 0.8]]),
             grafana.lines('Memory', 'bytes', each('process_resident_memory_bytes'), 'Resident.'),
           ],
