@@ -78,7 +78,8 @@ class Replay:
         for tp, position in reached.items():  # behind what is no record: transaction markers, what compaction took
             if tp in self._trusted and self.is_due(tp):
                 self._note(tp, position - 1)
-        if not self._recovery.need_recovery():
+        # Whoever waits has set `in_recovery` first; asking what remains goes through all partitions.
+        if self._recovery.in_recovery and not self._recovery.need_recovery():
             # Whoever waits is woken by the setting. Cleared at once, it can't end a recovery that has yet to begin;
             # and one that begins to wait only now is woken by the next poll.
             self._recovery.signal_recovery_end.set()

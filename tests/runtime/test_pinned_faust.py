@@ -172,6 +172,7 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
         (Recovery._add, "persisted_offset = table.persisted_offset(tp)"),
         (Recovery._restart_recovery.fun, "await self._wait(self.signal_recovery_end.wait())"),
         (Recovery._restart_recovery.fun, "if self.need_recovery(): self._set_recovery_started()"),
+        (Recovery._set_recovery_started, "self.in_recovery = True"),
         (Recovery._restart_recovery.fun, "T(consumer.pause_partitions)(active_tps)"),
         (Recovery._build_offsets, "destination[tp] = max(last_value, new_value)"),
         (Recovery._build_highwaters, "tp: value - 1 if value is not None else -1"),

@@ -159,6 +159,7 @@ class Recovery:
         self.standby_offsets: dict[Any, int] = {}
         self.active_tps: set[Any] = set()
         self.active_offsets: dict[Any, int] = {}
+        self.in_recovery = False
         self.signal_recovery_end = asyncio.Event()
         self._highwaters: dict[Any, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -184,9 +185,11 @@ class Recovery:
         self._highwaters = {tp: end - 1 for tp, (_, end) in bounds.items()}
         self.active_tps = set(bounds)
         if self.need_recovery():
+            self.in_recovery = True
             consumer._active_partitions = set(logs)
             consumer.flow_active = True
             await self.signal_recovery_end.wait()
+        self.in_recovery = False
         consumer._active_partitions = assigned - logs
         consumer.flow_active = True
 
