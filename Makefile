@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/sh
+BENCHMARKS := decide codec throughput latency scale instruments policies lint start enforcement sweeps fairness
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint fast cover bench fuzz sim chaos lock clean
+.PHONY: help env demo test lint fast cover bench bench-peers fuzz sim chaos lock clean
 
 help:  ## Show this help.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.made  ## Make .venv from the lock file, with hashes.
 
@@ -33,15 +34,20 @@ lint: env  ## ruff, mypy.
 	@$(BIN)/mypy
 
 cover: env  ## The pure core's tests, and its 100 % branch coverage.
-	@$(BIN)/coverage run -m pytest -q tests/core tests/charter
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -n 2 tests/core tests/charter
+	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: env  ## Every benchmark, one after the other (half an hour; a quiet machine).
-	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.enforcement
-	$(BIN)/python -m benchmarks.sweeps
-	$(BIN)/python -m benchmarks.sweeps --sessions 1000000 --everyone
-	$(BIN)/python -m benchmarks.fairness
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: $(VENV)/.bench  ## Every benchmark, one after the other (an hour; a quiet machine); BENCH="--record" keeps results.
+	@for each in $(BENCHMARKS); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(BENCH) || exit 1; done
+
+bench-peers: $(VENV)/.bench  ## Doorward beside Kafka Streams, Quix Streams, stock Faust and a raw loop (needs a JDK and Maven).
+	@$(BIN)/python -m benchmarks.peers.compare $(BENCH)
 
 fuzz: env  ## Hostile inputs for all that reads bytes from elsewhere; INPUTS=N (a million, some ten minutes), FUZZ="--from N".
 	@$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(FUZZ)
@@ -60,6 +66,10 @@ lock:  ## Write the lock files anew; needs uv. They carry names, versions and ha
 	  --no-emit-find-links pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	  --no-emit-find-links --extra dev --group test -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --group bench -c requirements-dev.lock -o requirements-bench.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links benchmarks/peers/quix/requirements.in -o benchmarks/peers/quix/requirements.lock
 
 clean:  ## Remove what this file made.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
+	rm -rf $(VENV) .venv-quix benchmarks/peers/kafkastreams/target .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache

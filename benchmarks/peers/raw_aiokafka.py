@@ -1,15 +1,18 @@
 """The floor of this client: a plain aiokafka loop around Doorward's own core, as its documentation advises for load.
 
 ``getmany``, one batch builder a partition, acknowledgements awaited, then the offsets committed every half second. It
-decodes, locates, decides and encodes with the same code as the worker; it has no lease, no dead letters' headers, no
-metrics, no policy log, no sweeps and no sandboxed start. Configured by the environment as the worker is.
+decodes, locates, decides and encodes with the same code as the worker; it has no lease, no dead letters, no metrics, no
+policy log, no sweeps and no sandboxed start. Configured by the environment as the worker is; `benchmarks.peers.job`
+says what it does with a record.
 
-With ``SESSIONS=FOLDER`` it also remembers live participations as the worker does: the same view, the same records on
-a changelog topic, and, once those are acknowledged, one RocksDB write a partition in that folder.
+With ``SESSIONS=FOLDER`` it also remembers live participations as the worker does: the same view, the same stamped
+records on a changelog topic, and, once those are acknowledged, one RocksDB write a partition in that folder. It reads
+none of it back at a start; that costs nothing while it runs.
 """
 
-import gc
+import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -17,17 +20,8 @@ import rocksdict
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from streams import __version__
-from streams.adapters.geo import Geo, shipped
-from streams.adapters.iso import vocabulary
-from streams.adapters.metrics import Metrics
-from streams.adapters.seal import Sealer
-from streams.agents.decider import Decider
-from streams.agents.sessions import SessionKeeper
-from streams.core.events import LeaveEvent, Provenance
-from streams.core.sessions import Sessions
-from streams.wire import cloudevents, documents, sessionrecord, signed
-from streams.wire.cloudevents import CONTENT_TYPE_HEADERS, Malformed
+from benchmarks.peers.job import Job, now, settle
+from streams.wire.cloudevents import CONTENT_TYPE_HEADERS
 
 CHANGELOG = "raw-sessions-changelog"
 
@@ -56,21 +50,35 @@ class Batches:
             await future
 
 
-def database(folder: Path, partition: int) -> rocksdict.Rdict:
-    options = rocksdict.Options(raw_mode=True)
-    options.create_if_missing(True)
-    return rocksdict.Rdict(str(folder / str(partition)), options=options)
+class Databases:
+    """RocksDB, one database a partition, opened when first written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = {}
+
+    def write(self, rows) -> None:
+        batches = {}
+        for partition, key, value in rows:
+            if partition not in batches:
+                batches[partition] = rocksdict.WriteBatch(raw_mode=True)
+            batches[partition].put(key, value)
+        for partition, batch in batches.items():
+            if partition not in self._open:
+                options = rocksdict.Options(raw_mode=True)
+                options.create_if_missing(True)
+                opened = rocksdict.Rdict(str(self._folder / str(partition)), options=options)
+                writing = rocksdict.WriteOptions()
+                writing.disable_wal = True  # as the worker's: the changelog is the journal
+                opened.set_write_options(writing)
+                self._open[partition] = opened
+            self._open[partition].write(batch)
 
 
 async def main() -> None:
-    placed, _ = documents.read_folder(Path(os.environ["POLICIES"]))
-    index, _ = signed.index_of_unsigned(placed, vocabulary())
-    geo = Geo.open([shipped()], vocabulary())
-    decider = Decider(index, geo.facts, Provenance(0, geo.build, geo.time, None, __version__))
-    folder = Path(os.environ["SESSIONS"]) if "SESSIONS" in os.environ else None
-    sealer = Sealer.read([Path(os.environ["DOORWARD_SEAL_KEYS"])]) if folder else None
-    keeper = SessionKeeper(decider, sealer, Metrics(), lateness=21_600_000, ttl=86_400_000, remind=30_000)
-    databases = {}
+    job = Job()
+    databases = Databases(job.sessions) if job.sessions else None
+    decisions = os.environ.get("DECISIONS", "decisions")
     bootstrap = os.environ["DOORWARD_KAFKA_BOOTSTRAP"]
     consumer = AIOKafkaConsumer(
         "joins",
@@ -83,47 +91,35 @@ async def main() -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0, max_batch_size=1 << 20)
     await consumer.start()
     await producer.start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    settle()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     committed, done = time.monotonic(), {}
-    while True:
+    while not stopped.is_set():
         polled = await consumer.getmany(timeout_ms=500)
-        at = time.time_ns() // 1_000_000
-        batches, draft = Batches(producer), {}
+        at = now()
+        batches = Batches(producer)
         for partition, records in polled.items():
             number = partition.partition
-            if folder and number not in keeper.views:
-                keeper.views[number], databases[number] = Sessions(), database(folder, number)
             for record in records:
-                try:
-                    event = cloudevents.decode(record.value, record.headers)
-                    if record.key != event.data.meeting.encode():
-                        continue
-                    if isinstance(event, LeaveEvent):
-                        if folder:
-                            keeper.leave(number, event, record.offset, at, draft)
-                        continue
-                    if folder:
-                        answer = keeper.join(number, event, record.offset, at, draft)
-                    else:
-                        answer = decider.answer(event, record.offset, at)
-                except Malformed:
-                    continue
-                value = cloudevents.encode(answer.decision)
-                await batches.add("decisions", number, record.key, value, CONTENT_TYPE_HEADERS)
+                event = job.event(record.key, record.value, record.headers)
+                value = None if event is None else job.answer(event, number, record.offset, at)
+                if value is not None:
+                    await batches.add(decisions, number, record.key, value, CONTENT_TYPE_HEADERS)
             done[partition] = records[-1].offset + 1
-        rows = {number: rocksdict.WriteBatch(raw_mode=True) for number in {number for number, _ in draft}}
-        for (number, subject), state in draft.items():
-            value = sessionrecord.encode(state)
-            rows[number].put(subject, value)
+        rows = list(job.touched())
+        for number, subject, value in rows:
             await batches.add(CHANGELOG, number, subject, value, [])
         await batches.acknowledged()
-        for number, batch in rows.items():
-            databases[number].write(batch)
+        if databases is not None:
+            databases.write(rows)
         if done and time.monotonic() - committed > 0.5:
             await consumer.commit(done)
             committed, done = time.monotonic(), {}
+    if done:
+        await consumer.commit(done)
+    await consumer.stop()
+    await producer.stop()
 
 
 if __name__ == "__main__":
