@@ -146,8 +146,13 @@ class ChunkedApp(faust.App):
 
     @property
     def is_recovered(self) -> bool:
-        """Whether the first rebalance is over, and what it gave us of tables recovered."""
-        return cast("TableManager", self.tables).recovery.completed.is_set()
+        """Whether the first rebalance is over, and what it gave us of tables recovered. Any thread may ask.
+
+        Faust makes its recovery when it is first asked for, for the event loop of the thread that asks: one made for a
+        probe's thread would never run. So it is only looked at here.
+        """
+        recovery = cast("TableManager", self.tables)._recovery
+        return recovery is not None and recovery.completed.is_set()
 
     async def on_started(self) -> None:
         """Start the watchdog once everything else runs."""

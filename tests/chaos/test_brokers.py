@@ -13,8 +13,7 @@ from streams.dev.proxy import ProxiedKafka
 from streams.dev.sandbox import Sandbox
 from tests.chaos.cluster import BROKERS, busiest, coordinator, demand, neither
 from tests.chaos.table import note
-from tests.chaos.trials import ACCOUNTS, Storm, long_form, trial
-from tests.integration.calls import document, push
+from tests.chaos.trials import ACCOUNTS, Storm, deployed, long_form, trial
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(600), long_form]
 
@@ -32,21 +31,11 @@ class Deployment(Sandbox):
         super().__init__(workers=2, accounts=ACCOUNTS, brokers=BROKERS, say=print)
         self.kafka: ProxiedKafka = ProxiedKafka(BROKERS, self.data / "kafka", remove=self._remove)
 
-    def start(self) -> None:
-        super().start()
-        for account in ACCOUNTS:
-            push(self, document(account))
-
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Deployment]:
-    with Deployment() as started:
+    with deployed(Deployment()) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def storm() -> Storm:
-    return Storm()
 
 
 def test_decisions_unavailable_for_a_minute_stops_answers_and_loses_none(sandbox: Deployment, storm: Storm) -> None:

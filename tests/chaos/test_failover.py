@@ -17,8 +17,7 @@ from streams.dev.sandbox import Sandbox
 from tests.chaos.cluster import BROKERS, busiest, coordinator, neither, whole
 from tests.chaos.control import controlled
 from tests.chaos.table import note
-from tests.chaos.trials import ACCOUNTS, Outcome, Storm, long_form, trial
-from tests.integration.calls import document, push
+from tests.chaos.trials import ACCOUNTS, Outcome, Storm, deployed, long_form, trial
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(400), long_form]
 
@@ -40,15 +39,8 @@ class Patient(EmbeddedKafka):
 def sandbox() -> Iterator[Sandbox]:
     made = Sandbox(workers=2, accounts=ACCOUNTS, brokers=BROKERS, say=print)
     made.kafka = Patient(BROKERS, made.data / "kafka", remove=made._remove)
-    with made as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
+    with deployed(made) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def storm() -> Storm:
-    return Storm()
 
 
 def killed(whose: Callable[[str], Awaitable[int]], sandbox: Sandbox) -> Callable[[Client], Awaitable[int]]:

@@ -22,7 +22,7 @@ from streams.dev.sandbox import Sandbox, SandboxWorker
 from streams.runtime.frames import unframe
 from streams.runtime.store import RESERVED
 from tests.chaos.table import note
-from tests.chaos.trials import ACCOUNTS, Storm, long_form, trial
+from tests.chaos.trials import ACCOUNTS, Storm, deployed, long_form, trial
 from tests.chaos.workers import await_ready, await_that, ended
 from tests.integration.backend import Backend
 from tests.integration.calls import document, push
@@ -32,22 +32,14 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(400), long_form]
 RATE = 1_000
 DAMAGED = "local files thrown away"
 MARK = RESERVED + b"mark"
+ENVIRONMENT = {"DOORWARD_SESSION_TIMEOUT": "4", "DOORWARD_STANDBYS": "1"}
 LEAST_LIST = 50
 """Bytes of a list of files that end within its first entry."""
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    environment = {"DOORWARD_SESSION_TIMEOUT": "4", "DOORWARD_STANDBYS": "1"}
-    with Sandbox(workers=2, accounts=ACCOUNTS, environment=environment) as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
-        yield started
-
-
-@pytest.fixture(scope="module")
-def storm() -> Storm:
-    return Storm()
+def options() -> dict[str, Any]:
+    return {"environment": ENVIRONMENT}
 
 
 # -- damages -----------------------------------------------------------------------------------------------------
@@ -325,10 +317,7 @@ class SmallDisk:
 @pytest.fixture
 def lone() -> Iterator[Sandbox]:
     """Two workers for two partitions: so what a partition has in memory soon comes to what goes to disk at once."""
-    environment = {"DOORWARD_SESSION_TIMEOUT": "4", "DOORWARD_STANDBYS": "1"}
-    with Sandbox(workers=2, partitions=2, accounts=ACCOUNTS, environment=environment) as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
+    with deployed(Sandbox(partitions=2, accounts=ACCOUNTS, environment=ENVIRONMENT)) as started:
         yield started
 
 

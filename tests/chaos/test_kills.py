@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,8 @@ from streams.dev.load import ANSWERS, Client, Ledger
 from streams.dev.sandbox import GROUP, Sandbox, SandboxWorker
 from tests.chaos.doomed import POINTS, last_words, pronounce
 from tests.chaos.table import note
-from tests.chaos.trials import ACCOUNTS, LONG, SteadyStorm, Storm, long_form, silence, trial
+from tests.chaos.trials import LONG, SteadyStorm, Storm, long_form, silence, trial
 from tests.integration.backend import Backend
-from tests.integration.calls import document, push
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
 
@@ -45,17 +45,14 @@ ON_ITS_WAY_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def options() -> dict[str, Any]:
     environment = {
         "DOORWARD_SESSION_TIMEOUT": str(SESSION_SECONDS),
         "DOORWARD_LATENESS": str(LATENESS_SECONDS),
         "DOORWARD_REMIND": "3600",  # a removal said again looks like an answer given again
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    with Sandbox(workers=WORKERS, accounts=ACCOUNTS, environment=environment, program="tests.chaos.doomed") as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
-        yield started
+    return {"workers": WORKERS, "environment": environment, "program": "tests.chaos.doomed"}
 
 
 @pytest.fixture(scope="module")

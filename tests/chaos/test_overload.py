@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,9 +21,8 @@ from streams.dev.sandbox import Sandbox
 from streams.runtime.config import MAX_FETCH_BYTES
 from tests.chaos.laboured import lay_on
 from tests.chaos.table import note
-from tests.chaos.trials import ACCOUNTS, SteadyStorm, long_form, resident, trial
+from tests.chaos.trials import SteadyStorm, long_form, resident, trial
 from tests.integration.backend import Backend
-from tests.integration.calls import document, push
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(600), long_form]
 
@@ -50,17 +50,14 @@ OBJECTS = 8
 """Bytes that a worker takes for a byte fetched: records as objects, what is made of them, batches to send."""
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+@pytest.fixture(scope="module")
+def options() -> dict[str, Any]:
     environment = {
         "DOORWARD_LATENESS": str(LATENESS_SECONDS),
         "DOORWARD_REMIND": "3600",  # a removal said again looks like an answer given again
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    with Sandbox(accounts=ACCOUNTS, environment=environment, program="tests.chaos.laboured") as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
-        yield started
+    return {"environment": environment, "program": "tests.chaos.laboured"}
 
 
 @contextmanager

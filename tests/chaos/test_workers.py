@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,17 +25,8 @@ MALFORMED = 10_000
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    environment = {"DOORWARD_SESSION_TIMEOUT": "4", "DOORWARD_STANDBYS": "1"}
-    with Sandbox(workers=2, accounts=ACCOUNTS, environment=environment) as started:
-        for account in ACCOUNTS:
-            push(started, document(account))
-        yield started
-
-
-@pytest.fixture(scope="module")
-def storm() -> Storm:
-    return Storm()
+def options() -> dict[str, Any]:
+    return {"environment": {"DOORWARD_SESSION_TIMEOUT": "4", "DOORWARD_STANDBYS": "1"}}
 
 
 # -- malformed ---------------------------------------------------------------------------------------------------

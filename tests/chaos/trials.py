@@ -12,12 +12,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -27,6 +27,7 @@ from streams.dev.load import Client, Ledger, percentile
 from streams.dev.sandbox import GROUP, Sandbox
 from streams.dev.traffic import Addresses, Made, Traffic
 from tests.integration.backend import Backend
+from tests.integration.calls import document, push
 
 LONG = os.environ.get("CHAOS") == "long"
 long_form = pytest.mark.skipif(
@@ -34,11 +35,21 @@ long_form = pytest.mark.skipif(
 )
 
 ACCOUNTS = ["visits", "exams"]
+Sandboxed = TypeVar("Sandboxed", bound=Sandbox)
 BURST_SLICE = 1_000
 """Malformed records added to one tick's batch of a burst."""
 SLICE_SECONDS = 0.5
 LOOK = 0.25
 COMMITTED_SECONDS = 30.0
+
+
+@contextmanager
+def deployed(sandbox: Sandboxed) -> Iterator[Sandboxed]:
+    """Start a sandbox, and give each account its document."""
+    with sandbox as started:
+        for account in ACCOUNTS:
+            push(started, document(account))
+        yield started
 
 
 class Storm(Traffic):

@@ -99,6 +99,7 @@ def document(value: object) -> None:
     assert found.path.isascii()
     assert found.path.count("/") == {"service": 1, "account": 2, "meeting": 3}[found.scope]
     kept = stored.encode(found)
+    assert stored.encode(policy.examine(value, vocabulary())) == kept, "read quickly it is another document"
     assert stored.encode(_stored(kept)) == kept
     assert stored.encode(policy.parse(json.loads(json.dumps(value)), vocabulary())) == kept
 

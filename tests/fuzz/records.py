@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.adapters import decisionlog
-from streams.adapters.seal import KEY_BYTES, Sealer
+from streams.adapters.seal import KEY_BYTES, LostKey, Sealer
 from streams.cli.decide import read_event
 from streams.core import address, events, instants, status
 from streams.core.address import BadAddress
@@ -209,6 +209,8 @@ def time(data: bytes) -> None:
 
 _KEY: Final = b"k"
 _STAMPS: Final = Sealer([bytes(KEY_BYTES)])
+_PACKED: Final = (bytes([192, 0, 2, 1]), bytes(range(16)))
+_SEALED: Final = [_STAMPS.seal(packed, key) for packed in _PACKED for key in (_KEY, b"another")]
 _GONE: Final = (7).to_bytes(8) + _STAMPS.stamp(frames.said(0, 7, _KEY, None))
 
 
@@ -239,6 +241,16 @@ def row(data: bytes) -> None:
         return
     assert isinstance(state, Session | Ended)
     assert sessionrecord.decode(sessionrecord.encode(state)) == state
+
+
+def sealed(data: bytes) -> None:
+    """A sealed address opens for its own participation, as it was sealed; nothing else does."""
+    try:
+        packed = _STAMPS.unseal(data, _KEY)
+    except LostKey:
+        return
+    assert packed in _PACKED
+    assert _STAMPS.seal(packed, _KEY) == data
 
 
 def said(data: bytes) -> None:
@@ -289,6 +301,7 @@ TARGETS: Final = [
     Target("address", literal, "text", corpus_of("address"), _ADDRESS),
     Target("network", network, "text", corpus_of("network"), _LENGTH),
     Target("time", time, "text", corpus_of("time"), _TIME),
+    Target("sealed", sealed, "bytes", _SEALED, share=0.2),
     Target("row", row, "bytes", _ROWS, _MSGPACK),
     Target("status", said, "json", _STATUS, share=0.5),
 ]

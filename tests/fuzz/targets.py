@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.fuzz import engine, geography, planted, policies, records, signatures
+from tests.fuzz import engine, geography, planted, policies, readings, records, signatures
 from tests.fuzz.apart import run_apart
 from tests.fuzz.engine import Failure, Target
 
@@ -19,7 +19,7 @@ def _with_found(target: Target) -> Target:
 
 
 TARGETS: Final[list[Target]] = [
-    _with_found(target) for target in (*records.TARGETS, *policies.TARGETS, *signatures.TARGETS, *geography.TARGETS)
+    _with_found(target) for each in (records, readings, policies, signatures, geography) for target in each.TARGETS
 ]
 """In the order of a run."""
 

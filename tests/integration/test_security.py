@@ -75,7 +75,8 @@ class Deployment:
         return CliRunner().invoke(app, list(arguments), env=self.environment(user) | other)
 
     def start_worker(self) -> None:
-        environment = {**os.environ, **self.environment("doorward-worker"), "DOORWARD_WORKER": "w-1"}
+        own = {"DOORWARD_WORKER": "w-1", "DOORWARD_LOG_LEVEL": "DEBUG"}
+        environment = {**os.environ, **self.environment("doorward-worker"), **own}
         self.worker = Guarded(RUN, log=self.log, env=environment)
 
     def metrics(self) -> str:
@@ -204,27 +205,52 @@ def test_garbage_in_the_sessions_changelog_is_counted_and_passed_over(running: D
     assert running.log.read_text().count("session record passed over") == 2
 
 
-def test_passwords_are_nowhere_to_be_read(running: Deployment) -> None:
+def test_secrets_are_nowhere_to_be_read(running: Deployment, call: Call) -> None:
+    """Neither in what a worker says, at the level that says most, nor by `config show`, nor by `ps`."""
     password = running.kafka.environment("doorward-worker")["DOORWARD_KAFKA_PASSWORD"]
+    secrets = [password, *(json.loads(file.read_text())["d"] for file in running.signers.files.values())]
     assert running.worker is not None
-    assert password not in running.log.read_text()
-    assert password not in Path(f"/proc/{running.worker.pid}/cmdline").read_text()
+    assert running.kafka.data is not None
+    [node] = running.kafka.pids.values()
     shown = running.doorward("doorward-worker", "config", "show")
     assert "DOORWARD_KAFKA_PASSWORD=**********" in shown.stdout
-    assert password not in shown.output
-    [node] = running.kafka.pids.values()
-    assert password not in Path(f"/proc/{node}/cmdline").read_text()
-    assert running.kafka.data is not None
-    assert password not in (running.kafka.data / "broker-1.log").read_text()
+    places = [running.log, running.kafka.data / "broker-1.log"]
+    places += [Path(f"/proc/{pid}/cmdline") for pid in (running.worker.pid, node)]
+    told = [*(place.read_text() for place in places), shown.output, call.pushed.output]
+    assert '"level":"debug"' in told[0]
+    assert not [secret for secret in secrets for text in told if secret in text]
+
+
+def listening(pid: int) -> list[str]:
+    """The addresses at which a process listens, as the kernel writes them."""
+    process = Path(f"/proc/{pid}")
+    own = {os.readlink(each) for each in (process / "fd").iterdir()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in (process / "net" / name).read_text().splitlines()]
+    return [row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
 
 
 def test_a_worker_listens_on_loopback_alone(running: Deployment) -> None:
     assert running.worker is not None
-    process = Path(f"/proc/{running.worker.pid}")
-    own = {os.readlink(each) for each in (process / "fd").iterdir()}
-    rows = [line.split() for name in ("tcp", "tcp6") for line in (process / "net" / name).read_text().splitlines()]
-    listening = [row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
-    assert listening == ["0100007F"], "the metrics' port, at 127.0.0.1"
+    assert listening(running.worker.pid) == ["0100007F"], "the metrics' port, at 127.0.0.1"
+
+
+@pytest.mark.parametrize(("told", "at"), [({}, "0100007F"), ({"DOORWARD_METRICS_HOST": "127.0.0.2"}, "0200007F")])
+def test_a_watch_listens_on_loopback_unless_told_otherwise(
+    running: Deployment, tmp_path: Path, told: dict[str, str], at: str
+) -> None:
+    environment = {**os.environ, **running.environment("doorward-auditor"), **told}
+    log, command = tmp_path / "watch.log", [*RUN[:-1], "report", "--watch", "--metrics", "0"]
+    watch = Guarded(command, log=log, env=environment)
+    try:
+        deadline = time.monotonic() + 20
+        while "metrics: " not in log.read_text():
+            assert watch.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        assert listening(watch.pid) == [at]
+    finally:
+        watch.release()
+        watch.wait()
 
 
 # -- what each may do, and may not ---------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ Shapes are compared by signature and by the phrases the override depends on; whe
 import asyncio
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import faust
 import mode
@@ -199,6 +200,17 @@ def test_what_is_called_takes_what_it_took(code: Callable[..., Any], parameters:
 )  # fmt: skip
 def test_the_code_leaned_on_reads_as_it_did(code: Callable[..., Any], phrase: str) -> None:
     assert phrase in squeezed(code)
+
+
+def test_whether_it_has_recovered_may_be_asked_by_a_probes_thread_before_there_is_a_recovery(app: ChunkedApp) -> None:
+    """Made there, it would have a loop that nobody runs, and the start would wait for it for ever."""
+    tables = cast("TableManager", app.tables)
+    with ThreadPoolExecutor(1) as probe:
+        assert probe.submit(lambda: app.is_recovered).result() is False
+    assert tables._recovery is None
+    assert tables.recovery is tables._recovery
+    tables.recovery.completed.set()
+    assert app.is_recovered
 
 
 def test_a_thread_still_has_two_call_workers() -> None:
