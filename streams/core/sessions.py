@@ -263,7 +263,7 @@ def renew(session: Session, event: JoinEvent, facts: Facts, sealed: bytes | None
         session.geo_time = 0  # whatever is said of this event ranks above all that was said before
     session.role, session.stage = data.role or "participant", data.stage or "live"
     session.facts, session.sealed, session.geo_build = facts, sealed, build
-    session.sequence, session.time = data.sequence, _milliseconds(event)
+    session.sequence, session.time = data.sequence, None if event.time is None else at[2]
     session.id, session.source, session.offset = event.id, event.source, offset
     return True
 
