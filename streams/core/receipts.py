@@ -79,7 +79,7 @@ def receipt(
     )
 
 
-@lru_cache(maxsize=1024)  # all who are removed by one rule are told the same but for the decision's id
+@lru_cache(maxsize=8192)  # all who are removed by one rule are told the same but for the decision's id
 def _drafted(
     path: str,
     number: int,
