@@ -391,6 +391,16 @@ def test_the_subject_is_percent_encoded() -> None:
     assert made.subject == "a%20c/m%2F1/%C3%A9"
 
 
+def test_whoever_has_the_subject_hands_it_over() -> None:
+    happened = event(join(meeting="m/1", account="a c"))
+    nothing, _ = judge(Index(), happened.data, FRANCE, NOON)
+    one, other = (
+        decision(happened, FRANCE, nothing, PROVENANCE, mode="enforce", offset=991, at=NOON, subject=subject)
+        for subject in (None, "a%20c/m%2F1/p-1")
+    )
+    assert one == other
+
+
 DOCUMENTS = [
     account(rules=[rule("remove", {"country": ["FR"]}), rule("alert", {"connection": ["vpn"]}, "v")]),
     meeting(default="alert", mode="report"),
