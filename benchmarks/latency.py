@@ -20,6 +20,8 @@ client and brokers are in each other's way, and that is in every figure. So two 
 Ratios to these carry over to another machine; milliseconds don't. Of each run it is told how late the client handed
 joins over. Where that is a large part of the tail, the run says nothing about the worker: it is left out and counted.
 
+Nobody acts on removals here, so the worker is told not to repeat them: the thousands of a flood would be said again.
+
 Not measured: brokers on machines of their own, their disks (nothing waits for fsync), a network.
 """
 
@@ -261,6 +263,7 @@ class Round:
         name = "doorward" if program == DOORWARD else "raw"
         asyncio.run(skip(self._stage, name))
         more = {"DOORWARD_METRICS_PORT": "0"} if program == DOORWARD else {"SESSIONS": str(self._stage.folder / "raw")}
+        more |= {"DOORWARD_REMIND": "86400"}  # nobody here acts on removals: after a flood they would be said again
         running = self._stage.start(WORKER if program == DOORWARD else LOOP, self._stage.environment(name, **more))
         try:
             groups["program"] = [running.pid]
