@@ -19,18 +19,17 @@ is larger than in a worker.
 
 import argparse
 import asyncio
-import gc
 import random
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from benchmarks import report
+from benchmarks.standins import Parts, Unkept, no_garbage_collected
 from streams.adapters import geo
 from streams.adapters.iso import vocabulary
 from streams.adapters.metrics import Metrics
@@ -85,31 +84,12 @@ class _Nothing:
 _NOTHING: Final = _Nothing()
 
 
-class Swallow:
-    """An outbox and a table: everything is acknowledged, nothing kept."""
+class Swallow(Unkept):
+    """An outbox too: everything is acknowledged, nothing kept."""
 
     def add(self, *record: object) -> None: ...
 
-    def add_to(self, outbox: object, changes: object) -> None: ...
-
     async def send(self, check: Callable[[], None]) -> None: ...
-
-    def persist(self, changes: object, acks: object) -> Mapping[int, tuple[int, int]]:
-        return {}
-
-    async def foreign_keys(self, spoiled: object) -> Mapping[int, Collection[bytes]]:
-        return {}
-
-
-class Parts(NamedTuple):
-    """What the agent reads of a chunk."""
-
-    parts: dict[TopicPartition, list[ConsumerRecord]]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts.values()))
-
-    def check(self) -> None: ...
 
 
 PARTITION: Final = TopicPartition("joins", 0)
@@ -186,17 +166,6 @@ def chunked(values: Sequence[tuple[bytes, bytes]], size: int, rng: random.Random
     return chunks
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No garbage is collected meanwhile: whose turn it is would fall on would be chance."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def spent(job: Callable[[], object]) -> float:
     """CPU seconds of this thread."""
     started = time.thread_time()
@@ -206,7 +175,7 @@ def spent(job: Callable[[], object]) -> float:
 
 def cpu(job: Callable[[], object]) -> float:
     """The same, while no garbage is collected."""
-    with quiet():
+    with no_garbage_collected():
         return spent(job)
 
 
@@ -317,7 +286,7 @@ def main() -> None:
         for number in range(given.rounds):
             rng = random.Random(number)
             chunks = chunked(drawn(given.events, rng), size, rng)
-            with quiet():
+            with no_garbage_collected():
                 parts.append(asyncio.run(counted(Rig(Real(), facts, index), chunks)))
         together = [sum(each) for each in parts]
         real, still = whole(given, facts, index, size)

@@ -30,10 +30,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -43,6 +43,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks import report
 from benchmarks.stage import TICK
+from benchmarks.standins import Parts, Unkept
 from streams import __version__
 from streams.adapters import topics
 from streams.adapters.anonymity import ANY_FILE
@@ -91,29 +92,6 @@ class Steady(Traffic):
         """As the sandbox's, and the leaves that keep to ``LIVE``."""
         made = super().batch(joins, now)
         return made + [self._leave() for _ in range(len(self._live) - LIVE)]
-
-
-class Unkept:
-    """The sessions' table, of which nobody reads anything here."""
-
-    def add_to(self, outbox: object, changes: object) -> None: ...
-
-    def persist(self, changes: object, acks: object) -> Mapping[int, tuple[int, int]]:
-        return {}
-
-    async def foreign_keys(self, spoiled: object) -> Mapping[int, Collection[bytes]]:
-        return {}
-
-
-class Parts(NamedTuple):
-    """What the agent asks of a chunk."""
-
-    parts: dict[TopicPartition, list[ConsumerRecord]]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts.values()))
-
-    def check(self) -> None: ...
 
 
 class Counting(Outbox):

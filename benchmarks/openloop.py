@@ -16,15 +16,14 @@ arrays; histograms are made of them afterwards. No garbage is collected in a run
 
 import argparse
 import asyncio
-import gc
 import json
 import random
 import sys
 import threading
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ from aiokafka.structs import TopicPartition
 
 from benchmarks.schedule import Templates, arrivals, drawn, histogram, looks, number_in
 from benchmarks.stage import TICK, cpu_seconds
+from benchmarks.standins import no_garbage_collected
 
 FETCH_PACE: Final = 0.001
 """Seconds between two looks at what was answered, at least: finer ones would take more of the core than they show."""
@@ -84,17 +84,6 @@ class Gauge:
 
 
 # -- the client ------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def no_garbage_collected() -> Iterator[None]:
-    """Nothing here makes cycles worth a pause in the block."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def instants_of(joins: int) -> "array[float]":

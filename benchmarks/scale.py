@@ -1,6 +1,6 @@
 """How do cost and memory grow: with workers, partitions, documents, live sessions?
 
-    python -m benchmarks.scale [workers|partitions|documents|sessions] [--rounds N] [...]
+    python -m benchmarks.scale [workers|partitions|documents|sessions] [--rounds N] [--record] [...]
 
 Without a name all four; ``--help`` behind a name says its options.
 
@@ -38,7 +38,9 @@ def parsed(words: list[str] | None = None) -> list[tuple[str, argparse.Namespace
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
     named = parser.add_subparsers(dest="question", metavar="workers|partitions|documents|sessions")
     for name, module in QUESTIONS.items():
-        module.options(named.add_parser(name, help=module.QUESTION, description=module.__doc__))
+        options = named.add_parser(name, help=module.QUESTION, description=module.__doc__)
+        options.add_argument("--record", action="store_true", help="keep the result (benchmarks.report)")
+        module.options(options)
     given = parser.parse_args(words)
     if given.question:
         return [(given.question, given)]

@@ -4,6 +4,7 @@ Events (``scaling_events``) are poured in at once, in batches of the size that a
 takes little of the machine while workers decide. Or they are sent at a pace, whatever becomes of them.
 """
 
+import argparse
 import asyncio
 import os
 import time
@@ -11,10 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from benchmarks import report
 from benchmarks.scaling_events import Event, Load, decided, home
 from benchmarks.stage import BROKER_CORE, PROGRAM_CORE, Stage, cpu_seconds, resident_bytes, stop
 from streams.dev.sandbox import SandboxWorker
@@ -303,3 +305,23 @@ def on_disk(folder: Path) -> int:
         with suppress(FileNotFoundError):
             total += file.stat().st_size if file.is_file() else 0
     return total
+
+
+# -- results -----------------------------------------------------------------------------------------------------
+
+
+def tell(
+    given: argparse.Namespace,
+    name: str,
+    question: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    notes: Sequence[str],
+    figures: Any,
+    plot: Callable[[Path], None],
+) -> None:
+    """Print a table with its notes; keep it where that was asked for. See ``report.record``."""
+    print(report.table(heads, rows), *notes, sep="\n")
+    if given.record:
+        report.record(name, question, heads, rows, notes=notes, figures=figures, plot=plot)

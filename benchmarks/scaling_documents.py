@@ -20,8 +20,8 @@ from typing import Final
 
 from benchmarks import plots
 from benchmarks.policies import cpu, decide_all, indexed, resident
-from benchmarks.report import record, spread
-from benchmarks.scaling import PROGRAM, Crew, burst, on_disk, pour_all
+from benchmarks.report import spread
+from benchmarks.scaling import PROGRAM, Crew, burst, on_disk, pour_all, tell
 from benchmarks.scaling_events import tenfold, visits
 from benchmarks.stage import Stage, cpu_seconds
 from benchmarks.start import AUDIENCE, licensing
@@ -161,10 +161,12 @@ def run(given: argparse.Namespace) -> None:
             print(f"round {number + 1}, {size:,} documents: {told(found[size][-1])}", flush=True)
     del documents
     values = {at: {each: [one[each] for one in rounds] for each in rounds[0]} for at, rounds in found.items()}
-    report(values, pure(given.pure, given.rounds))
+    summed_up(given, values, pure(given.pure, given.rounds))
 
 
-def report(values: dict[int, dict[str, list[float]]], core: dict[int, dict[str, list[float]]]) -> None:
+def summed_up(
+    given: argparse.Namespace, values: dict[int, dict[str, list[float]]], core: dict[int, dict[str, list[float]]]
+) -> None:
     heads = [
         "documents",
         "s until ready, cold",
@@ -200,7 +202,8 @@ def report(values: dict[int, dict[str, list[float]]], core: dict[int, dict[str, 
             "process without geo look-up, sessions or Kafka."
         )
     plot = plots.curves(curves, "documents", "µs CPU")
-    record(
+    tell(
+        given,
         "scale-documents",
         QUESTION,
         heads,

@@ -4,8 +4,8 @@ import argparse
 from typing import Final
 
 from benchmarks import plots
-from benchmarks.report import record, spread
-from benchmarks.scaling import PROGRAM, Crew, burst, paced, warm_up
+from benchmarks.report import spread
+from benchmarks.scaling import PROGRAM, Crew, burst, paced, tell, warm_up
 from benchmarks.scaling_events import Load, decided, tenfold
 from benchmarks.stage import Stage
 from streams.dev.sandbox import SandboxWorker
@@ -125,4 +125,4 @@ def run(given: argparse.Namespace) -> None:
         }.items()
     ]
     plot = plots.curves(curves, "partitions", "µs, and %")
-    record("scale-partitions", QUESTION, heads, rows, notes=[" ".join(notes)], figures=values, plot=plot)
+    tell(given, "scale-partitions", QUESTION, heads, rows, notes=[" ".join(notes)], figures=values, plot=plot)

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks import plots
-from benchmarks.report import record, spread
-from benchmarks.scaling import PROGRAM, Crew, burst, on_disk
+from benchmarks.report import spread
+from benchmarks.scaling import PROGRAM, Crew, burst, on_disk, tell
 from benchmarks.scaling_events import JOIN, Event, event, tenfold, visits
 from benchmarks.stage import Stage, cpu_seconds
 from streams.dev.sandbox import SandboxWorker
@@ -120,10 +120,10 @@ def run(given: argparse.Namespace) -> None:
             print(f"round {number + 1}, {sessions:,} sessions: {told(found[sessions][-1], sessions)}", flush=True)
         kept.append(left(given.left))
         print(f"round {number + 1}: {kept[-1]:,.0f} B for each who left", flush=True)
-    report(found, kept)
+    summed_up(given, found, kept)
 
 
-def report(found: dict[int, list[dict[str, float]]], kept: list[float]) -> None:
+def summed_up(given: argparse.Namespace, found: dict[int, list[dict[str, float]]], kept: list[float]) -> None:
     values = {at: {key: [each[key] for each in rounds] for key in rounds[0]} for at, rounds in found.items()}
     rows = [
         [
@@ -169,6 +169,13 @@ def report(found: dict[int, list[dict[str, float]]], kept: list[float]) -> None:
     }
     curves = {name: points for name, points in curves.items() if points}
     plot = plots.curves(curves, "live sessions", "µs CPU")
-    record(
-        "scale-sessions", QUESTION, heads, rows, notes=[" ".join(notes)], figures={"left": kept, **values}, plot=plot
+    tell(
+        given,
+        "scale-sessions",
+        QUESTION,
+        heads,
+        rows,
+        notes=[" ".join(notes)],
+        figures={"left": kept, **values},
+        plot=plot,
     )

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from typing import Final
 
 from benchmarks import plots
-from benchmarks.report import record, spread
-from benchmarks.scaling import ALL_CORES, PROGRAM, Crew, burst, paced, release, warm_up
+from benchmarks.report import spread
+from benchmarks.scaling import ALL_CORES, PROGRAM, Crew, burst, paced, release, tell, warm_up
 from benchmarks.scaling_events import Load, decided
 from benchmarks.stage import Stage
 
@@ -84,7 +84,8 @@ def run(given: argparse.Namespace) -> None:
         "itself beside one worker, shares these two, so this machine cannot show more. What carries over to a core for "
         "each is the CPU a decision.",
     ]
-    record(
+    tell(
+        given,
         "scale-workers",
         QUESTION,
         heads,
@@ -93,7 +94,6 @@ def run(given: argparse.Namespace) -> None:
         figures=values,
         plot=plots.bars({name: each["rate"] for name, each in values.items()}, "decisions a second"),
     )
-    print(*notes, sep="\n")
 
 
 def told(each: dict[str, float]) -> str:
