@@ -86,7 +86,8 @@ h  The lease, and a new connection when an answer is overdue. Kafka 4's coordina
 i  Paces fetches, and catches the CancelledError that A raises from its sleep after a failed fetch: it would end the
    fetch routine and leave the process alive and dead.
 j  No seek races a fetch. Restores A's count of running fetches, without which one exception switches
-   `max_poll_interval` off for good.
+   `max_poll_interval` off for good. Bounds what one poll returns: the rest stays in A's buffers for the next, and A
+   fetches a partition anew only behind those that still have some. Called past M's queue, which takes twice as long.
 k  For the watchdog.
 l  The agent pulls chunks; F `flow_control.clear()` would discard queued ones.
 m  A hard exit after 20 s: A retries a commit for ever.
@@ -108,5 +109,5 @@ By settings only: `QuietMonitor` (no sums per event), `CrashingSupervisor` (a fa
 short metadata age (a group leader back from a broker's crash may know no topics, and assigns none until it does).
 
 Left as they are, and guarded by the watchdog: F crashes the application on most commit errors, where a restart is
-right; M gives the consumer's thread two call workers, so that a stuck commit and a stuck fetch block all other calls.
+right; M gives the consumer's thread two call workers, so that two stuck commits block all other calls but fetches.
 """

@@ -12,7 +12,7 @@ own thread, so that heartbeats go on while the main loop is busy; the main loop 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.05
 """Pause between two looks when there is nothing to fetch (closed, rebalancing)."""
+
+POLLS = 20
+"""Polls in a row that Faust hears nothing of, as they brought nothing of its own: its loop costs as much as a fetch."""
 
 BEAT_SECONDS = 0.5
 """How often the consumer's thread shows that its loop turns."""
@@ -67,10 +70,13 @@ class FetchSettings:
         pace: Least seconds between the starts of two fetches to one broker. Without it a light load is read in chunks
             of one record, at half a millisecond of overhead each. A fetch that waited longer at the broker is not held
             back further, so an idle stream pays nothing.
+        most: Records a poll returns at most, of all partitions together; the rest comes with the next. A chunk takes as
+            long as its records, a new policy waits behind it, and a worker may own many partitions with a backlog.
     """
 
     max_wait_ms: int = 500
     pace: float = 0.004
+    most: int = 4_000
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -196,8 +202,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         Raises:
             IllegalStateError: A partition to seek is no longer assigned; none of it was fetched.
         """
-        fetched: Fetched = await self.call_thread(self._seek_and_fetch, active, patience, seeks)
+        fetched: Fetched = await self._run(self._seek_and_fetch(active, patience, seeks))
         return fetched
+
+    async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Have the thread do this now, without `call_thread`'s queue and its two workers; it's for what comes often.
+
+        It runs to its end, whoever is cancelled here.
+        """
+        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop)))
 
     async def _seek_and_fetch(
         self, active: set[TopicPartition], patience: float, seeks: Mapping[TopicPartition, int]
@@ -210,7 +223,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetches = subscriptions._fetch_count
             try:
                 records: Records = await self._fetch_records(
-                    consumer, active, timeout=patience, max_records=consumer._max_poll_records
+                    consumer, active, timeout=patience, max_records=self.app.fetch.most
                 )
             finally:
                 # aiokafka forgets to count down when a fetch raises, and never checks max_poll_interval again
@@ -273,7 +286,11 @@ class Consumer(driver.Consumer):
             await asyncio.sleep(IDLE_SECONDS)
             await self._thread.stay()
             return {}, set()
-        return cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
+        for _ in range(POLLS):
+            found = cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
+            if found[0] or not self.flow_active or self.should_stop:
+                break
+        return found
 
     async def _getmany(
         self,

@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--patience", type=float, default=60.0)
     parser.add_argument("--pace", type=float, default=FetchSettings().pace)
+    parser.add_argument("--most", type=int, default=FetchSettings().most)
     parser.add_argument("--measure", type=int, default=0, help="print the cost of this many records, then stop")
     return parser.parse_args()
 
@@ -43,7 +44,7 @@ def main() -> None:
         sources={args.input},
         assigned=assigned,
         forgotten=lambda: print("forgotten", flush=True),
-        fetch=FetchSettings(pace=args.pace),
+        fetch=FetchSettings(pace=args.pace, most=args.most),
         patience=args.patience,
         **faust_options(bootstrap=args.bootstrap, client_id=args.client_id, data_dir=Path(args.data)),
     )
@@ -54,6 +55,7 @@ def main() -> None:
         outbox = Outbox(app.batches)
         async for chunk in chunks:
             with chunk:
+                assert len(chunk) <= args.most
                 if args.slow:
                     await asyncio.sleep(args.slow)
                 now = time.time_ns() // 1_000_000

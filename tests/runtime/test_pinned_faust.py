@@ -342,6 +342,7 @@ def test_the_quiet_monitor_keeps_what_the_livelock_detector_reads() -> None:
     assert monitor.on_rebalance_start(faust.App("x")) is not None
 
 
-def test_pacing_is_on_by_default() -> None:
+def test_pacing_and_short_chunks_are_on_by_default() -> None:
     assert FetchSettings().pace == 0.004
     assert FetchSettings().max_wait_ms == 500
+    assert FetchSettings().most == 4_000

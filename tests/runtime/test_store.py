@@ -92,6 +92,26 @@ def test_a_crash_before_anything_was_written_is_no_damage(tmp_path: Path) -> Non
     assert store.WRITE_BUFFER_BYTES > BUFFER
 
 
+def test_rows_that_are_held_are_read_and_kept_like_any_others(tmp_path: Path) -> None:
+    files = opened(tmp_path)
+    files.write(0, [(b"a", b"1"), (b"b", b"1")], Mark(1, 1, 0))
+    files.write(0, [(b"a", None), (b"b", b"2")], Mark(3, 1, 0))
+    assert list(files.rows(0)) == [(b"b", b"2")]
+    files.write(0, [(b"c", b"3")], Mark(4, 1, 0))
+    assert files.marks[0] == Mark(4, 1, 0)
+    files.keep(())
+    again = opened(tmp_path)
+    assert (again.marks[0], list(again.rows(0))) == (Mark(4, 1, 0), [(b"b", b"2"), (b"c", b"3")])
+
+
+def test_rows_that_are_held_go_with_files_that_are_thrown_away(tmp_path: Path) -> None:
+    files = opened(tmp_path)
+    files.write(0, [(b"a", b"1")], Mark(0, 1, 0))
+    files.discard(0, "a test")
+    again = opened(tmp_path)
+    assert (again.marks[0], list(again.rows(0))) == (Mark(-1, 0, 0), [])
+
+
 def test_damage_found_in_use_costs_the_other_partitions_files_too(tmp_path: Path) -> None:
     """What of them is cached hides what is on disk; each would end the process once."""
     files = opened(tmp_path)

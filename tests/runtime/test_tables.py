@@ -16,7 +16,7 @@ from streams.runtime.application import ChunkedApp
 from streams.runtime.config import faust_options
 from streams.runtime.frames import FORMAT, Headers, frame, tombstone_headers, unframe
 from streams.runtime.produce import Acks
-from streams.runtime.store import RESERVED, DamagedFilesError, Mark, PartitionStore
+from streams.runtime.store import HELD_ROWS, RESERVED, DamagedFilesError, Mark, PartitionStore
 from streams.runtime.tables import Changes, ChunkedTable
 
 LOG = TopicPartition("rows-changelog", 0)
@@ -379,7 +379,7 @@ def test_damage_found_while_writing_removes_the_files(table: ChunkedTable) -> No
     table.local._dbs.pop(0).close()
     table.local._dbs[0] = Broken("Corruption: block checksum mismatch")
     with pytest.raises(DamagedFilesError):
-        table.recover(0, [put(0, b"a", b"1")])
+        table.recover(0, [put(offset, b"%d" % offset, b"1") for offset in range(HELD_ROWS)])
     assert not folder_of(table).exists()
 
 
@@ -387,7 +387,7 @@ def test_a_full_disk_removes_nothing(table: ChunkedTable) -> None:
     table.local._dbs.pop(0).close()
     table.local._dbs[0] = Broken("IO error: No space left on device: While appending to file: 000004.log")
     with pytest.raises(Exception, match="No space left"):
-        table.recover(0, [put(0, b"a", b"1")])
+        table.recover(0, [put(offset, b"%d" % offset, b"1") for offset in range(HELD_ROWS)])
     assert folder_of(table).exists()
 
 

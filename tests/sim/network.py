@@ -93,8 +93,6 @@ class Place:
 class Client:
     """The part of an AIOKafkaConsumer that `ConsumerThread` uses, its fetcher and its subscription."""
 
-    _max_poll_records = 500
-
     def __init__(self, world: "World", worker: Any, link: Link) -> None:
         self._world, self._worker, self._link = world, worker, link
         self._brokers: Brokers = world.brokers

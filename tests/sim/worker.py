@@ -89,8 +89,11 @@ class Thread(ConsumerThread, ThreadBeneath):
         return self._worker.client
 
     async def call_thread(self, method: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        return await self._run(method(*args))
+
+    async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Who is cancelled here doesn't cancel what the thread does."""
-        return await asyncio.shield(self._worker.start(method(*args)))
+        return await asyncio.shield(self._worker.start(work))
 
     def assignment(self) -> Any:
         return self._worker.client.tps
