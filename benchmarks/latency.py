@@ -8,9 +8,10 @@ join runs from when it was *due* to when its decision was read, so whatever stal
 who came due meanwhile. Three in ten joins are followed by their leave, beside the rate. Three rounds take a quarter of
 an hour, each on brokers of its own; the first seconds at each rate do not count.
 
-The worker has core 0 to itself, and brokers and the client share core 1: what is asked is how long the worker takes
-with one core, not how a scheduler divides two cores among three. Its share of the core is its own then. The price: the
-client and brokers are in each other's way, and that is in every figure. So two more are measured beside it, in turns:
+What is asked is how long a worker takes that has one core. So it has core 0 and no other; brokers and the client, which
+do twice its work together, run wherever there is room. Its share of the core is its own, then, and what the others cost
+is in every figure still: three brokers alone can fill both cores. Brokers are JVMs, and several times slower until
+they are compiled: joins warm them up first (``--brokers-warm``). Two more are measured beside it, in turns:
 
 * *read back*: no worker at all; the same joins by the same client, which reads the joins themselves. It is the least
   that client and brokers cost here: one hop, where a decision takes two.
@@ -28,6 +29,7 @@ Not measured: brokers on machines of their own, their disks (nothing waits for f
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,11 +52,15 @@ DOORWARD, RAW, BACK = "Doorward", "raw aiokafka, with sessions", "joins read bac
 PROGRAMS: Final = {"doorward": DOORWARD, "raw": RAW, "back": BACK}
 LOOP: Final = [sys.executable, "-m", "benchmarks.peers.raw_aiokafka"]
 RATES: Final = (200, 2_000, 10_000)
+ALL: Final = os.sched_getaffinity(0)
+"""The cores there are, as of the start."""
 SHARES: Final = (0.5, 0.8)
 """Of the greatest rate, at which the worker is measured too."""
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
 LATE: Final = 0.25
 """Of a run's 99th percentile, as how much of it the client's lateness (its 99th) may be."""
+WARM_RATE: Final = 3_000
+"""Joins/s by which brokers are warmed up."""
 DISTURBED: Final = 0.05
 """Of a core, what other programs, or the machine's host, may take in a run before a note says so."""
 SHOWN: Final = (*range(0, 100, 2), 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99)
@@ -238,6 +244,7 @@ class Asked:
     shares: Sequence[float]
     warm: float
     seconds: float
+    brokers_warm: float
 
 
 class Round:
@@ -252,6 +259,7 @@ class Round:
         self.runs: list[Run] = []
         self.peaks: dict[str, float] = {}
         self._stage, self._client, self._asked = stage, client, asked
+        self._is_warm = False  # its brokers
 
     def measure(self, program: str) -> None:
         """Start a program, flood it, then run it at each rate."""
@@ -269,6 +277,11 @@ class Round:
             groups["program"] = [running.pid]
             if not self._client.ask("reach", topic="decisions")["reached"]:
                 raise SystemExit(f"{program} answers nothing")
+            if not self._is_warm:
+                told(f"warming brokers up for {self._asked.brokers_warm:.0f} s")
+                warm = self._asked.brokers_warm
+                self._client.ask("run", topic="decisions", rate=WARM_RATE, warm=warm, seconds=1, groups=groups)
+                self._is_warm = True
             said = self._client.ask("flood", topic="decisions", warm=4, seconds=6, groups=groups)
             if said["missing"]:
                 raise SystemExit(f"{said['missing']} joins of the flood were never answered")
@@ -310,20 +323,21 @@ def main() -> None:
     parser.add_argument("--brokers", type=int, default=1, choices=[1, 3], help="three replicate threefold, acks=all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="at each rate, that count")
+    parser.add_argument("--brokers-warm", type=float, default=30, help="seconds of joins before anything is measured")
     parser.add_argument("--warm", type=float, default=3, help="seconds before them, that don't")
     parser.add_argument("--rates", type=float, nargs="*", default=RATES)
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="of the most joins/s")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--record", action="store_true", help="keep the result in benchmarks/results")
     given = parser.parse_args()
-    asked = Asked(given.rates, given.shares, given.warm, given.seconds)
+    asked = Asked(given.rates, given.shares, given.warm, given.seconds, given.brokers_warm)
     programs = [PROGRAMS[name] for name in given.programs]
     runs: list[Run] = []
     peaks: dict[str, list[float]] = {}
     for number in range(given.rounds):
         told(f"round {number + 1} of {given.rounds}")
         turned = number % len(programs)  # none is always first, or last, on its brokers
-        with Stage(brokers=given.brokers) as stage, LoadClient(stage) as client:
+        with Stage(brokers=given.brokers, cores=ALL) as stage, LoadClient(stage) as client:
             stage.create(CHANGELOG, cleanup_policy="compact")
             done = Round(stage, client, asked)
             for program in programs[turned:] + programs[:turned]:

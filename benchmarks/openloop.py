@@ -8,7 +8,7 @@ whatever answers come, nothing moves it. A join's latency runs from when it was 
 who came due in it (coordinated omission), be it a stall of ours: how late we handed joins over is kept in a histogram
 of its own.
 
-It shares a core with brokers, so it does little for a join. Events are templates into which a number is written; they
+It shares cores with brokers, so it does little for a join. Events are templates into which a number is written; they
 go straight into batches, one in flight per partition, and what comes due meanwhile goes with the next. Answers are
 found by that number, which is the event's id and stands in the decision, by a search for bytes. Instants go into
 arrays; histograms are made of them afterwards. No garbage is collected in a run.

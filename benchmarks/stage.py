@@ -1,7 +1,8 @@
 """What the benchmarks share: a broker with topics, policies and events; a program on one core; its work counted.
 
-The broker and whoever measures have one core, the program under test the other (``BROKER_CORE``, ``PROGRAM_CORE``).
-Counted from outside: CPU seconds from /proc, decisions from end offsets.
+The broker and whoever measures have one core, the program under test the other (``BROKER_CORE``, ``PROGRAM_CORE``),
+unless a benchmark says otherwise. Brokers run in a JVM as Kafka's own start script makes it. Counted from outside: CPU
+seconds from /proc, decisions from end offsets.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,7 @@ from streams.core import instants
 from streams.dev.authority import accounts_of, establish, offers
 from streams.dev.demo import ACCOUNTS, starter_policies
 from streams.dev.guardian import Guarded
-from streams.dev.kafka import EmbeddedKafka
+from streams.dev.kafka import SERVER, EmbeddedKafka
 from streams.dev.traffic import Addresses, Traffic
 from streams.wire import documents
 
@@ -76,6 +77,7 @@ class Stage:
     Args:
         partitions: of ``joins`` and the topics that go with it.
         brokers: how many; three replicate threefold.
+        cores: of brokers and of whoever measures.
 
     Attributes:
         bootstrap: where the brokers are.
@@ -83,17 +85,20 @@ class Stage:
         policies: a folder of the same policies as plain, unsigned JSON, for programs that read files.
     """
 
-    def __init__(self, *, partitions: int = PARTITIONS, brokers: int = 1) -> None:
+    def __init__(
+        self, *, partitions: int = PARTITIONS, brokers: int = 1, cores: Collection[int] = (BROKER_CORE,)
+    ) -> None:
         self.partitions = partitions
+        self._cores = cores
         self._brokers = brokers
         self._folder = tempfile.TemporaryDirectory(prefix="doorward-bench-")
         self.folder = Path(self._folder.name)
-        self._kafka = EmbeddedKafka(nodes=brokers)
+        self._kafka = EmbeddedKafka(nodes=brokers, jvm=SERVER)
         starters = starter_policies()
         self._placed = [each for each in documents.read_folder(starters)[0] if Path(each[1].file).parent == starters]
 
     def __enter__(self) -> "Stage":
-        os.sched_setaffinity(0, {BROKER_CORE})  # what is started later inherits it
+        os.sched_setaffinity(0, self._cores)  # what is started later inherits it
         self._kafka.__enter__()
         self.bootstrap = self._kafka.bootstrap
         asyncio.run(self._prepare())

@@ -32,6 +32,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,7 @@ from typing import Self, TextIO
 from streams.dev.guardian import Guarded
 from streams.dev.jars import KafkaUnavailable, class_path
 
-__all__ = ["EmbeddedKafka", "KafkaUnavailable"]
+__all__ = ["QUICK", "SERVER", "EmbeddedKafka", "KafkaUnavailable"]
 
 _HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
@@ -51,10 +52,13 @@ _GRACE = 4.0
 """Seconds for an orderly end of kept data. The last nodes of a cluster always need all of them: they wait for a quorum
 that is gone. Killed then, they lose nothing, as the system still holds what they wrote."""
 
+QUICK = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""A JVM that starts quickly, stays small and never compiles well: for brokers that live for minutes."""
+
+SERVER = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35")
+"""A JVM as Kafka's own start script makes it (heap, collector and its aims): for brokers whose speed matters."""
+
 _JVM = (
-    "-Xmx256m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
@@ -98,13 +102,19 @@ class EmbeddedKafka:
         log: Folder for `broker-N.log`, each broker's warnings and errors; None for the data folder.
         remove: Folder to delete once we are gone, however that came about, such as one that holds `data`. Nothing in
             it is to be kept then, so brokers are ended without ceremony. A temporary `data` folder is its own.
+        jvm: Heap, collector and compiler of each node: `QUICK` or `SERVER`.
 
     Attributes:
         data: The data folder in use; None before `start` unless it was given.
     """
 
     def __init__(
-        self, nodes: int = 1, data: Path | None = None, log: Path | None = None, remove: Path | None = None
+        self,
+        nodes: int = 1,
+        data: Path | None = None,
+        log: Path | None = None,
+        remove: Path | None = None,
+        jvm: Sequence[str] = QUICK,
     ) -> None:
         if nodes < 1:
             raise ValueError("nodes must be at least 1")
@@ -113,6 +123,7 @@ class EmbeddedKafka:
         self._log = log
         self._temporary = data is None
         self._remove = remove
+        self._jvm = jvm
         self._nodes: dict[int, Node] = {}
         self._claimed: TextIO | None = None
         self._java = ""
@@ -331,7 +342,7 @@ class EmbeddedKafka:
 
     def _command(self, node: Node, program: list[str]) -> list[str]:
         scratch = f"-Djava.io.tmpdir={node.folder / 'scratch'}"  # Kafka unpacks native libraries there
-        return [self._java, *_JVM, scratch, "-cp", self._class_path, *program]
+        return [self._java, *self._jvm, *_JVM, scratch, "-cp", self._class_path, *program]
 
     def _launch(self, node: Node) -> None:
         node.process = self._guarded(node, ["kafka.Kafka", "server.properties"], node.log)
