@@ -42,7 +42,7 @@ from streams.runtime import process
 from streams.runtime.application import ChunkedApp
 from streams.runtime.config import client_options, faust_options
 from streams.runtime.produce import Outbox, RecordTooLargeError
-from streams.runtime.transport import FetchSettings
+from streams.runtime.thread import FetchSettings
 from streams.settings import Settings
 from streams.wire.announced import Announced
 from streams.wire.cloudevents import CONTENT_TYPE_HEADERS

@@ -25,7 +25,7 @@ from streams.runtime.application import ChunkedApp
 from streams.runtime.config import faust_options
 from streams.runtime.produce import Outbox
 from streams.runtime.source import Chunk
-from streams.runtime.transport import FetchSettings
+from streams.runtime.thread import FetchSettings
 from streams.settings import Settings
 from streams.wire.cloudevents import CONTENT_TYPE_HEADERS
 

@@ -33,7 +33,8 @@ from streams.runtime.frames import Stamps
 from streams.runtime.recovery import Replay
 from streams.runtime.source import Assigned, Chunk, Lease, Source, nothing_to_load
 from streams.runtime.tables import ChunkedTable, changelogs
-from streams.runtime.transport import Consumer, FetchSettings, Transport
+from streams.runtime.thread import FetchSettings
+from streams.runtime.transport import Consumer, Transport
 from streams.runtime.watchdog import Vitals, Watchdog, exit_later, exit_now
 
 STOP_SECONDS: Final = 20.0

@@ -16,7 +16,7 @@ from streams.runtime import process
 from streams.runtime.application import ChunkedApp
 from streams.runtime.config import faust_options
 from streams.runtime.produce import Outbox
-from streams.runtime.transport import FetchSettings
+from streams.runtime.thread import FetchSettings
 
 
 def arguments() -> argparse.Namespace:

@@ -42,7 +42,8 @@ from streams.runtime.application import ChunkChannel, ChunkedApp
 from streams.runtime.config import QuietMonitor, client_options, faust_options
 from streams.runtime.store import PartitionStore
 from streams.runtime.tables import ChunkedTable
-from streams.runtime.transport import Consumer, ConsumerThread, FetchSettings, Transport
+from streams.runtime.thread import ConsumerThread, FetchSettings
+from streams.runtime.transport import Consumer, Transport
 
 
 @pytest.fixture

@@ -28,12 +28,13 @@ from streams.agents.sessions import SessionKeeper
 from streams.agents.sweeps import Sweeper
 from streams.core.events import Provenance
 from streams.core.index import Index
-from streams.runtime import transport
+from streams.runtime import thread as consumer_thread
 from streams.runtime.produce import Outbox
 from streams.runtime.recovery import Replay
 from streams.runtime.source import Lease, Source
 from streams.runtime.tables import ChunkedTable
-from streams.runtime.transport import Consumer, ConsumerThread, FetchSettings
+from streams.runtime.thread import ConsumerThread, FetchSettings
+from streams.runtime.transport import Consumer
 from tests.agents.rig import HOUR, KEY
 from tests.core.ledgerworld import BUILDS
 from tests.samples import PROVENANCE
@@ -374,7 +375,7 @@ class Worker(app.Worker):
         while True:
             joined = await self.link.ask("join", lambda: group.join(self))
             generation, partitions = await joined
-            thread.synced_at = transport.monotonic()
+            thread.synced_at = consumer_thread.monotonic()
             await asyncio.sleep(self.link.delay(coordinator=True))
             self._rejoin.clear()
             assigned = {TP(topic, n) for n in sorted(partitions) for topic in (app.JOINS, CHANGELOG)}

@@ -14,7 +14,7 @@ import structlog
 
 from streams.agents import sessions, sweeps
 from streams.core.index import Revision
-from streams.runtime import source, tables, transport
+from streams.runtime import source, tables, thread, transport
 from tests import samples
 from tests.samples import NOON
 from tests.sim.brokers import Brokers
@@ -193,7 +193,7 @@ def _bent(loop: Timeline) -> Iterator[None]:
     told: list[tuple[Any, str, Any]] = [
         (source, "monotonic", loop.time),
         (source, "LEASE_POLL_SECONDS", 0.2),
-        (transport, "monotonic", loop.time),
+        (thread, "monotonic", loop.time),
         (transport, "IDLE_SECONDS", 0.2),
         (tables, "time", lambda: NOON / 1000 + loop.time()),
         (sweeps, "time", SimpleNamespace(perf_counter=loop.time)),
