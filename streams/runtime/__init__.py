@@ -13,12 +13,12 @@ poll, and handed to an ordinary Faust agent. Three rules carry the rest:
 Tables keep a fourth: rows reach the disk after the changelog has them, so that a partition's files are always an exact
 prefix of it, and can be thrown away.
 
-Rooms: `positions` (the bookkeeping, pure), `source` (chunks, turns, lease, gate), `transport`, `thread` (most overrides),
-`calls` (what is wrapped around aiokafka's own calls), `fence` (a last look before a batch leaves), `application` (the
-Faust app and its channel), `tables` (written and recovered in batches), `frames` (their records, pure), `store` (their
-files), `recovery` (changelogs, a poll at a time), `watchdog` (ends a process that hangs or may not speak), `produce`
-(batches, acknowledged), `reader` (a log without a group), `lenient` (headers' names), `config` (Faust's settings),
-`process` (loop, signals, exit).
+Rooms: `positions` (the bookkeeping, pure), `source` (chunks, turns, lease, gate), `transport` and `thread` (most of the
+overrides), `calls` (what is wrapped around aiokafka's own calls), `fence` (a last look before a batch leaves),
+`application` (the Faust app and its channel), `tables` (written and recovered in batches), `frames` (their records,
+pure), `store` (their files), `recovery` (changelogs, a poll at a time), `watchdog` (ends a process that hangs or may
+not speak), `produce` (batches, acknowledged), `reader` (a log without a group), `lenient` (headers' names), `config`
+(Faust's settings), `process` (loop, signals, exit).
 
 Overrides of faust-streaming 0.15.3 (F), aiokafka 0.14.0 (A) and mode-streaming (M). The first two are pinned; each row
 has a test in `tests/runtime/test_pinned_faust.py` that fails when what it leans on changes.
