@@ -14,7 +14,7 @@
 An *empty chunk* is a turn for work that is not records (`Source.ask_turn`): the agent does it between chunks, so that
 nothing else changes meanwhile, and under the same rules.
 
-One chunk is in hand and one more may wait; a poll that would bring a third waits itself (the gate). The agent pulls:
+One chunk is in hand and, if that is large, one more may wait; other polls wait themselves (the gate). The agent pulls:
 there is no queue in between that Faust could clear, so a chunk can't be lost on the way. All of this runs on the main
 event loop; only the `Lease` is written by the consumer's thread.
 """
@@ -39,6 +39,9 @@ DRAIN_SECONDS: Final = 5.0
 LEASE_POLL_SECONDS: Final = 0.05
 """How often a waiting chunk looks whether the lease is back."""
 
+
+LARGE: Final = 1_000
+"""Records of a chunk beside which the next is made ready."""
 
 LOADING_SECONDS: Final = 0.5
 """How often we show the group that we are alive while the application takes partitions on."""
@@ -329,9 +332,18 @@ class Source:
     # For the consumer.
 
     async def wait_free(self) -> None:
-        """Wait until no chunk waits: the fetcher may not run further ahead of the agent than that."""
-        while self._waiting is not None:
+        """Wait until a poll may begin: no chunk waits, and the agent is free, holds its chunk or has a large one.
+
+        Beside a large one the next is made ready: there is a backlog. Beside a small one it would go without the
+        records that come until the agent can begin it, and they would wait for two chunks' acknowledgements. (aiokafka
+        reads ahead by itself.)
+        """
+        while self._waiting is not None or not self._may_work_ahead:
             await self._change.wait()
+
+    @property
+    def _may_work_ahead(self) -> bool:
+        return self.hand is None or self.held or len(self.hand) >= LARGE
 
     async def begin(
         self, offsets: Mapping[TopicPartition, tuple[int, bool]], stay: Callable[[], Awaitable[None]]

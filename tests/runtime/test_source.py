@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.runtime import source as source_module
 from streams.runtime.positions import OutOfOrderError
-from streams.runtime.source import Chunk, FencedError, LapsedError, Lease, Source
+from streams.runtime.source import LARGE, Chunk, FencedError, LapsedError, Lease, Source
 
 JOINS = TopicPartition("joins", 0)
 
@@ -122,15 +122,23 @@ async def test_a_cancelled_agent_gives_its_chunk_back_without_alarm(desk: Desk) 
 
 
 @run
-async def test_one_chunk_may_wait_and_the_next_poll_waits_itself(desk: Desk) -> None:
+async def test_a_poll_waits_while_a_chunk_waits_or_a_small_one_is_in_hand(desk: Desk) -> None:
     desk.poll(0, 2)
     assert await blocked(desk.source.wait_free())
     with await desk.take():
+        assert await blocked(desk.source.wait_free())
+    await desk.source.wait_free()
+
+
+@run
+async def test_beside_a_large_chunk_one_more_may_wait(desk: Desk) -> None:
+    desk.poll(0, LARGE)
+    with await desk.take():
         await desk.source.wait_free()
-        desk.poll(2, 4)
+        desk.poll(LARGE, LARGE + 2)
         assert await blocked(desk.source.wait_free())
     with await desk.take() as chunk:
-        assert chunk.parts[JOINS][0].offset == 2
+        assert chunk.parts[JOINS][0].offset == LARGE
 
 
 @run
