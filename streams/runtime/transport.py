@@ -81,7 +81,10 @@ class Consumer(driver.Consumer):
         timeout: float,  # noqa: ASYNC109 - Faust passes these by name
     ) -> dict[TopicPartition, list[Any]]:
         """Poll, keep the source's records and those of chunked tables' changelogs, return the others to Faust."""
+        epoch = self.source.positions.epoch
         await self.source.wait_free()
+        if self.source.positions.epoch != epoch:  # what was active then is another's now
+            return {}
         replay = self.app.replay
         # A copy: Faust empties the live set on revocation, and aiokafka reads an empty set as "all partitions".
         active = {TopicPartition(*tp) for tp in active_partitions or ()}

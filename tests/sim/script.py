@@ -59,6 +59,7 @@ class Script:
         self.workers = random.choice([1, 2, 2, 3])
         self.latency = random.choice([0.002, 0.02, 0.1])
         self.most = random.choice([1, 3, 8])  # records of a fetch
+        self.large = (1, 4)[seed % 2]  # records of a chunk beside which another may wait
         self.lost_acks = random.choice([0.0, 0.05, 0.2])
         self.events = self._events()
         self.documents = self._documents()

@@ -188,11 +188,12 @@ class World:
 
 
 @contextmanager
-def _bent(loop: Timeline) -> Iterator[None]:
+def _bent(loop: Timeline, script: Script) -> Iterator[None]:
     """Modules that ask the machine for the time ask the loop; shares of work are small."""
     told: list[tuple[Any, str, Any]] = [
         (source, "monotonic", loop.time),
         (source, "LEASE_POLL_SECONDS", 0.2),
+        (source, "LARGE", script.large),
         (thread, "monotonic", loop.time),
         (transport, "IDLE_SECONDS", 0.2),
         (tables, "time", lambda: NOON / 1000 + loop.time()),
@@ -225,9 +226,10 @@ def run(seed: int, worker_type: type[Worker] = Worker) -> World:
     """
     loop = Timeline()
     gc.disable()  # a world is one big circle; it goes when its run is over
-    with _bent(loop):
+    script = Script(seed)
+    with _bent(loop, script):
         try:
-            world = World(Script(seed), loop, worker_type)
+            world = World(script, loop, worker_type)
             try:
                 loop.run_until_complete(world.play())
             except TimeoutError:
