@@ -57,7 +57,7 @@ ALL: Final = os.sched_getaffinity(0)
 SHARES: Final = (0.5, 0.8)
 """Of the greatest rate, at which the worker is measured too."""
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
-LATE: Final = 0.25
+LATE: Final = 0.5
 """Of a run's 99th percentile, as how much of it the client's lateness (its 99th) may be."""
 WARM_RATE: Final = 3_000
 """Joins/s by which brokers are warmed up."""

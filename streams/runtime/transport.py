@@ -11,7 +11,7 @@ All of it runs on the main loop; aiokafka has a loop and a thread of its own (`t
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
@@ -65,13 +65,14 @@ class Consumer(driver.Consumer):
         aiokafka leaves the group of a consumer that doesn't poll for max_poll_interval, and joins again only once it
         does: which with Faust is after the rebalance that is not begun.
         """
-        if not self.flow_active or not self._get_active_partitions():
-            await asyncio.sleep(IDLE_SECONDS)
-            await self._thread.stay()
-            return {}, set()
+        found: tuple[Any, Any] = {}, set()
         for _ in range(POLLS):
-            found = cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
-            if found[0] or not self.flow_active or self.should_stop:
+            if not self.flow_active or not self._get_active_partitions():  # any poll may be overtaken by a rebalance
+                await asyncio.sleep(IDLE_SECONDS)
+                await self._thread.stay()
+                return {}, set()
+            found = await super()._wait_next_records(timeout)
+            if found[0] or self.should_stop:
                 break
         return found
 
