@@ -11,7 +11,7 @@ All of it runs on the main loop; aiokafka has a loop and a thread of its own (`t
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.errors import IllegalStateError, KafkaTimeoutError
 from aiokafka.structs import TopicPartition
@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.05
 """Pause between two looks when there is nothing to fetch (closed, rebalancing)."""
-
-POLLS = 20
-"""Polls in a row that Faust hears nothing of, as they brought nothing of its own: its loop costs as much as a fetch."""
 
 POLL_ERRORS = IllegalStateError, AssertionError, KafkaTimeoutError
 """What a call to the consumer's thread raises when we were rebalanced or cut off meanwhile."""
@@ -65,16 +62,11 @@ class Consumer(driver.Consumer):
         aiokafka leaves the group of a consumer that doesn't poll for max_poll_interval, and joins again only once it
         does: which with Faust is after the rebalance that is not begun.
         """
-        found: tuple[Any, Any] = {}, set()
-        for _ in range(POLLS):
-            if not self.flow_active or not self._get_active_partitions():  # any poll may be overtaken by a rebalance
-                await asyncio.sleep(IDLE_SECONDS)
-                await self._thread.stay()
-                return {}, set()
-            found = await super()._wait_next_records(timeout)
-            if found[0] or self.should_stop:
-                break
-        return found
+        if not self.flow_active or not self._get_active_partitions():
+            await asyncio.sleep(IDLE_SECONDS)
+            await self._thread.stay()
+            return {}, set()
+        return cast("tuple[Any, Any]", await super()._wait_next_records(timeout))
 
     async def _getmany(
         self,
