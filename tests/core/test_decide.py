@@ -17,6 +17,7 @@ from streams.core.events import DecisionEvent, Provenance
 from streams.core.facts import DOUBTS, NOTHING_KNOWN, UNVOUCHED, Facts, connection_bits
 from streams.core.index import Index, Revision
 from streams.core.policy import VERDICTS, Document, Rule
+from streams.core.sessions import begin
 from tests.samples import (
     ADMIT,
     ALERT,
@@ -422,6 +423,16 @@ def test_the_id_does_not_hang_on_when_or_with_what_it_was_decided() -> None:
     again = decision(event(), FRANCE, enforced, other, mode="enforce", offset=992, at=NOON + 1)
     assert again.id == decided(Index()).id
     assert again.data.order == [992, 43, 0, NOON + 1]
+
+
+def test_older_geo_files_do_not_rank_what_is_said_of_a_session_below_what_was_said() -> None:
+    happened = event()
+    session = begin(happened, FRANCE, None, 991, "newer")
+    nothing, _ = judge(Index(), session, FRANCE, NOON)
+    for known, said in ((PROVENANCE.geo_time + 5, PROVENANCE.geo_time + 5), (0, PROVENANCE.geo_time)):
+        session.geo_time = known
+        made = decision(happened, FRANCE, nothing, PROVENANCE, mode="enforce", offset=991, at=NOON, of=session)
+        assert made.data.order == [991, PROVENANCE.policy_offset, said, NOON]
 
 
 parts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=0, max_size=4), min_size=7, max_size=7)
