@@ -294,6 +294,7 @@ class Source:
         """See `Chunk.hold`."""
         self.held = True
         self._drop_waiting()  # or the next poll, which also keeps us in the group, would wait for it
+        self._pulse()  # and one that waits for this chunk's end goes on
         while chunk.epoch == self.positions.epoch:
             await self._change.wait()
         raise FencedError

@@ -131,6 +131,17 @@ async def test_a_poll_waits_while_a_chunk_waits_or_a_small_one_is_in_hand(desk: 
 
 
 @run
+async def test_a_poll_that_waits_for_a_chunks_end_goes_on_when_it_is_held(desk: Desk) -> None:
+    desk.poll(0, 2)
+    chunk = await desk.take()
+    waiting = asyncio.ensure_future(desk.source.wait_free())
+    await asyncio.sleep(0)
+    holding = asyncio.ensure_future(chunk.hold())
+    await asyncio.wait_for(waiting, 1)
+    holding.cancel()
+
+
+@run
 async def test_beside_a_large_chunk_one_more_may_wait(desk: Desk) -> None:
     desk.poll(0, LARGE)
     with await desk.take():
