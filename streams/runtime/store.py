@@ -11,7 +11,7 @@ rules: then a file of rows drops out, and rows that came after it would be broug
 together with a mark that says nothing is missing. So there is no journal: whatever opens is what was on disk at some
 moment, all of it, and its mark says which. A crash costs the rows that were only in memory, `WRITE_BUFFER_BYTES` of
 each partition at most, and they are read from the changelog like any others. So there is no hurry either: rows are held
-until there are enough of them for a batch, and are read or closed upon only when they are in it.
+until there are enough of them for a batch, or somebody reads them or closes the partition.
 
 A fault of the machine (disk full, no right, files locked by another process) is told apart, for throwing files away
 would cure nothing: it is raised, and the process ends.
@@ -178,6 +178,7 @@ class PartitionStore(rocksdb.Store):
         """Close a partition's files, so that they can be opened again."""
         with suppress(Exception):  # a failed last flush: what it would have kept is in the changelog
             self._put(partition)
+        self._held.pop(partition, None)
         self.marks.pop(partition, None)
         db = self._dbs.pop(partition, None)
         if db is not None:
@@ -225,7 +226,7 @@ class PartitionStore(rocksdb.Store):
 
     def _put(self, partition: int) -> None:
         """Write what is held of a partition, if anything is."""
-        rows = self._held.pop(partition, None)
+        rows = self._held.get(partition)
         if rows is None:
             return
         batch = rocksdict.WriteBatch(raw_mode=True)
@@ -237,6 +238,7 @@ class PartitionStore(rocksdb.Store):
         batch.put(_MARK_KEY, _MARK.pack(_MARK_CHECKED if self.checked else _MARK_TAKEN, *self.marks[partition]))
         with self._guarded(partition):
             self._dbs[partition].write(batch)
+        del self._held[partition]  # not before: the next mark says that they are there
 
     def rows(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Every row of an open partition, in the order of keys.

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STAY_SECONDS = 5.0
+"""How often we count as polling while a chunk keeps the next poll waiting; far below max_poll_interval."""
+
 IDLE_SECONDS = 0.05
 """Pause between two looks when there is nothing to fetch (closed, rebalancing)."""
 
@@ -75,7 +78,7 @@ class Consumer(driver.Consumer):
     ) -> dict[TopicPartition, list[Any]]:
         """Poll, keep the source's records and those of chunked tables' changelogs, return the others to Faust."""
         epoch = self.source.positions.epoch
-        await self.source.wait_free()
+        await self._wait_free()
         if self.source.positions.epoch != epoch:  # what was active then is another's now
             return {}
         replay = self.app.replay
@@ -99,6 +102,18 @@ class Consumer(driver.Consumer):
         if ours:
             self._offer(ours)
         return records
+
+    async def _wait_free(self) -> None:
+        """Wait until a poll may begin (see `Source.wait_free`), however long brokers keep the chunk in hand.
+
+        Counted as polling: aiokafka would leave the group, and the chunk would be somebody else's.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(STAY_SECONDS):
+                    return await self.source.wait_free()
+            except TimeoutError:
+                await self._thread.stay()
 
     async def _take_on(self, mine: set[TopicPartition]) -> bool:
         """Begin the source partitions that are new in this epoch; returns whether to go on and fetch.

@@ -187,6 +187,7 @@ def deaths() -> Iterator[list[tuple[int, str]]]:
 
 def test_workers_killed_between_send_ack_and_commit_lose_nothing(sandbox: Sandbox, storm: Storm) -> None:
     reaper, ledgers, dice = Reaper(sandbox), [], random.Random(6)
+    unwell: list[float] = []  # seconds from a round's last death until all is well; the gap counts from its first
 
     async def die(worker: SandboxWorker, point: str) -> None:
         await asyncio.sleep(dice.uniform(0, 0.5))  # somewhere between two commits
@@ -197,7 +198,9 @@ def test_workers_killed_between_send_ack_and_commit_lose_nothing(sandbox: Sandbo
         with sandbox.unsupervised():
             for together in deaths():
                 await asyncio.gather(*(die(sandbox.workers[number], point) for number, point in together))
+                died = time.monotonic()
                 await reaper.all_well()
+                unwell.append(time.monotonic() - died)
         return KILLS
 
     outcome = asyncio.run(
@@ -212,6 +215,7 @@ def test_workers_killed_between_send_ack_and_commit_lose_nothing(sandbox: Sandbo
     )
     sizes = {point: [len(each) for each in reaper.exposures if each.point == point] for point in POINTS}
     print(sizes, outcome)
+    print(f"all well {max(unwell):.1f} s after the last death of a round, at most")
     outcome.check()
     assert outcome.restarts == KILLS, "nobody ended but those we killed"
     assert unexplained(sandbox, ledgers[0], reaper.exposures) == []

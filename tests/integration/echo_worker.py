@@ -1,7 +1,8 @@
 """The smallest worker on `streams.runtime`: says every record again, on the partition it came from.
 
 Run by the ledger tests, and by hand to measure the runtime itself. A record whose value ends with `poison` raises
-when `--poison` is given. `--slow` sleeps that many seconds in every chunk, between reading and writing.
+when `--poison` is given. `--slow` sleeps that many seconds in every chunk, between reading and writing, and says when
+it begins to.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def main() -> None:
             with chunk:
                 assert len(chunk) <= args.most
                 if args.slow:
+                    print("slow", flush=True)
                     await asyncio.sleep(args.slow)
                 now = time.time_ns() // 1_000_000
                 for partition, records in chunk.parts.items():

@@ -176,6 +176,13 @@ class Ledger:
         """What a worker wrote."""
         return (self.folder / f"{self.group}-{number}.log").read_text()
 
+    async def says(self, number: int, words: str, limit: float = 20.0) -> None:
+        """Wait until a worker writes something, once more if it has before."""
+        before = self.log(number).count(words)
+        async with asyncio.timeout(limit):
+            while self.log(number).count(words) == before:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(TICK)
+
     async def joined(self, number: int, limit: float = 60.0) -> None:
         """Wait until a worker of Doorward's has been given partitions."""
         deadline = time.monotonic() + limit

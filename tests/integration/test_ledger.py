@@ -133,6 +133,8 @@ async def frozen(rig: Rig, *extra: str) -> tuple[Report, int | None, str]:
         await ledger.answers(1_000)
         ledger.start()
         await asyncio.sleep(6)
+        if extra:
+            await ledger.says(stopped, "slow\n")  # it has a chunk in hand for a second from now
         ledger.workers[stopped].send_signal(signal.SIGSTOP)
         ledger.report.allowed_repeats += await ledger.exposed()
         await asyncio.sleep(9)

@@ -44,6 +44,13 @@ def opened(folder: Path) -> PartitionStore:
     return table.local
 
 
+class Full:
+    """Open files on a full disk."""
+
+    def write(self, batch: object) -> None:
+        raise Exception("IO error: No space left on device")  # as rocksdict does
+
+
 def files_of(folder: Path) -> Path:
     [found] = folder.rglob("rows-0.db")
     return found
@@ -102,6 +109,20 @@ def test_rows_that_are_held_are_read_and_kept_like_any_others(tmp_path: Path) ->
     files.keep(())
     again = opened(tmp_path)
     assert (again.marks[0], list(again.rows(0))) == (Mark(4, 1, 0), [(b"b", b"2"), (b"c", b"3")])
+
+
+def test_rows_that_could_not_be_written_are_still_held(tmp_path: Path) -> None:
+    """Else a later write would put a mark on disk that says they are there."""
+    files = opened(tmp_path)
+    whole = files._dbs[0]
+    files.write(0, [(b"a", b"1")], Mark(0, 1, 0))
+    files._dbs[0] = Full()
+    with pytest.raises(Exception, match="No space left"):
+        list(files.rows(0))
+    files._dbs[0] = whole
+    files.write(0, [(b"b", b"2")], Mark(1, 1, 0))
+    files.keep(())
+    assert list(opened(tmp_path).rows(0)) == [(b"a", b"1"), (b"b", b"2")]
 
 
 def test_rows_that_are_held_go_with_files_that_are_thrown_away(tmp_path: Path) -> None:
