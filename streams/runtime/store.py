@@ -9,9 +9,9 @@ so rows are read by an iterator whose status is asked.
 Nor is all damage one that RocksDB notices. Its list of files (MANIFEST) may lose its end and still be whole by its own
 rules: then a file of rows drops out, and rows that came after it would be brought back by RocksDB's own journal,
 together with a mark that says nothing is missing. So there is no journal: whatever opens is what was on disk at some
-moment, all of it, and its mark says which. A crash costs the rows that were only in memory, `WRITE_BUFFER_BYTES` of
-each partition at most, and they are read from the changelog like any others. So there is no hurry either: rows are held
-until there are enough of them for a batch, or somebody reads them or closes the partition.
+moment, all of it, and its mark says which. A crash costs the rows that were only in memory, twice `WRITE_BUFFER_BYTES`
+of each partition at most, and they are read from the changelog like any others. So there is no hurry either: rows are
+held until there are enough of them for a batch, or somebody reads them or closes the partition.
 
 A fault of the machine (disk full, no right, files locked by another process) is told apart, for throwing files away
 would cure nothing: it is raised, and the process ends.
@@ -156,6 +156,11 @@ class PartitionStore(rocksdb.Store):
         options.create_if_missing(True)
         options.set_max_open_files(OPEN_FILES)
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        env = rocksdict.Env()  # the process's; it can only be made more patient
+        # A compaction takes 60 ms and a flush 20 of the core that decides: they have time, joins have not.
+        env.lower_thread_pool_cpu_priority()
+        env.lower_high_priority_thread_pool_cpu_priority()
+        options.set_env(env)
         table = rocksdict.BlockBasedOptions()
         table.set_block_cache(self._cache)
         options.set_block_based_table_factory(table)

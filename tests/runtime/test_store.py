@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,30 @@ def test_rows_that_could_not_be_written_are_still_held(tmp_path: Path) -> None:
     files.write(0, [(b"b", b"2")], Mark(1, 1, 0))
     files.keep(())
     assert list(opened(tmp_path).rows(0)) == [(b"a", b"1"), (b"b", b"2")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread's own priority is Linux's")
+def test_flushes_and_compactions_leave_the_core_to_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WRITE_BUFFER_BYTES", BUFFER)
+    files = opened(tmp_path)
+    deadline = time.monotonic() + 30
+    offset = 0
+    while any(nice == 0 for nice in background().values()):  # threads change it when they have work
+        assert time.monotonic() < deadline, background()
+        files.write(0, [(key(offset % ROWS), bytes(1_000))], Mark(offset, 1, 0))
+        offset += 1
+    assert set(background()) == {"rocksdb:low", "rocksdb:high"}
+
+
+def background() -> dict[str, int]:
+    """RocksDB's threads in this process: how nice each is."""
+    threads = Path("/proc/self/task").iterdir()
+    named = {thread: (thread / "comm").read_text().strip() for thread in threads}
+    return {
+        name: os.getpriority(os.PRIO_PROCESS, int(thread.name))
+        for thread, name in named.items()
+        if name.startswith("rocksdb:")
+    }
 
 
 def test_rows_that_are_held_go_with_files_that_are_thrown_away(tmp_path: Path) -> None:
