@@ -23,6 +23,9 @@ joins over. Where that is a large part of the tail, the run says nothing about t
 
 Nobody acts on removals here, so the worker is told not to repeat them: the thousands of a flood would be said again.
 
+What a load leaves in the page cache is written to the disk before the next begins. Else the kernel does it some 30 s
+later, and brokers answer nothing for 50 to 150 ms, in a run that is not to blame.
+
 Not measured: brokers on machines of their own, their disks (nothing waits for fsync), a network.
 """
 
@@ -296,6 +299,7 @@ class Round:
 
     def _run(self, program: str, load: str, rate: float, topic: str, groups: dict[str, list[int]]) -> None:
         asked = self._asked
+        os.sync()  # what the load before left is not this one's: the kernel would write it some 30 s later, all at once
         said = self._client.ask("run", topic=topic, rate=rate, warm=asked.warm, seconds=asked.seconds, groups=groups)
         run = run_of(program, load, rate, said)
         found = ", ".join(f"p{share:g} {at(run.latency, share):.1f}" for share in PERCENTILES)
