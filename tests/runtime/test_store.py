@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,13 +142,13 @@ def test_flushes_and_compactions_leave_the_core_to_joins(tmp_path: Path, monkeyp
 
 def background() -> dict[str, int]:
     """RocksDB's threads in this process: how nice each is."""
-    threads = Path("/proc/self/task").iterdir()
-    named = {thread: (thread / "comm").read_text().strip() for thread in threads}
-    return {
-        name: os.getpriority(os.PRIO_PROCESS, int(thread.name))
-        for thread, name in named.items()
-        if name.startswith("rocksdb:")
-    }
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended meanwhile: others' come and go
+            name = (thread / "comm").read_text().strip()
+            if name.startswith("rocksdb:"):
+                found[name] = os.getpriority(os.PRIO_PROCESS, int(thread.name))
+    return found
 
 
 def test_rows_that_are_held_go_with_files_that_are_thrown_away(tmp_path: Path) -> None:
